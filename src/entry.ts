@@ -1,0 +1,24 @@
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Every worker and child process of ours: its name in `dist/` and its module in `src/` and `lib/`. */
+const ENTRIES = {
+  'quantize-worker': 'quantize/stream/worker',
+  'checksum-worker': 'checksum/worker',
+  'session-process': 'runtime/session-process',
+} as const;
+
+export type EntryName = keyof typeof ENTRIES;
+
+/**
+ * The JavaScript file of a worker or child process, as an absolute path.
+ * In `dist/` it lies beside the bundle, in `lib/` and `src/` where its module is; a run from `src/` (the tests) uses
+ * `lib/`, because Node 20 runs no TypeScript. Bundlers that see `new Worker(new URL(…))` break it, hence this table.
+ */
+export function entryPath(name: EntryName): string {
+  const here = fileURLToPath(import.meta.url);
+  const directory = path.dirname(here);
+  if (path.basename(here) === 'entry.ts') return path.join(directory, '..', 'lib', `${ENTRIES[name]}.js`);
+  if (path.basename(here) === 'entry.js') return path.join(directory, `${ENTRIES[name]}.js`);
+  return path.join(directory, `${name}.js`);
+}
