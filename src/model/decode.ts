@@ -1,0 +1,190 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type Message,
+  mergeFromBinary,
+  ScalarType,
+} from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { messageOf } from '../errors.ts';
+import { AttributeProtoSchema, type ModelProto, ModelProtoSchema, TensorProtoSchema } from './onnx_pb.ts';
+import { escapeText } from './text.ts';
+import type { OmittedField } from './types.ts';
+import { MAX_DEPTH, Wire, WireError, type WireFile } from './wire.ts';
+
+/** A tensor's data fields of at least this many bytes stay in the file. */
+export const LARGE_TENSOR_BYTES = 1024;
+/** So do an attribute's lists and strings, and unknown fields of any message, of at least this many bytes. */
+const LARGE_FIELD_BYTES = 64 * 2 ** 10;
+
+/** Fields that may hold a model's bulk, by message. All are leaves. */
+const BULK_FIELDS: Record<string, { numbers: ReadonlySet<number>; threshold: number }> = {
+  [TensorProtoSchema.typeName]: { numbers: new Set([4, 5, 6, 7, 9, 10, 11]), threshold: LARGE_TENSOR_BYTES },
+  [AttributeProtoSchema.typeName]: { numbers: new Set([4, 7, 8, 9]), threshold: LARGE_FIELD_BYTES },
+};
+
+/** An estimate of what decoded messages take, so that a hostile file cannot take more. */
+const MAX_DECODED_BYTES = 384 * 2 ** 20;
+const MESSAGE_COST = 160;
+const FIELD_COST = 32;
+
+/**
+ * Decodes a model without its bulk. Large fields (weights, above all) are not read: `omitted` says where they are in
+ * the file. Everything else, unknown fields and names that are not UTF-8 included, is in `proto`.
+ * protobuf-es decodes every leaf; only the nesting of messages is walked here, because that is what lets bytes be
+ * skipped.
+ *
+ * @throws WireError if the file is not a protobuf of this shape, nests too deeply or has an unreasonably large graph.
+ */
+export function decodeModel(file: WireFile): { proto: ModelProto; omitted: Map<object, OmittedField[]> } {
+  const decoder: Decoder = { file, omitted: new Map(), fields: new Map(), cost: 0 };
+  const proto = create(ModelProtoSchema);
+  decodeInto(decoder, ModelProtoSchema, proto, file.size, 1);
+  return { proto, omitted: decoder.omitted };
+}
+
+interface Decoder {
+  file: WireFile;
+  omitted: Map<object, OmittedField[]>;
+  /** Fields by number, by message type. */
+  fields: Map<DescMessage, Map<number, DescField>>;
+  cost: number;
+}
+
+function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end: number, depth: number): void {
+  const { file } = decoder;
+  if (depth > MAX_DEPTH) throw new WireError(`messages nest more than ${MAX_DEPTH} deep`, file.position);
+  const fields = fieldsOf(decoder, schema);
+  const leaves = new BinaryWriter();
+  const bulk: OmittedField[] = [];
+  charge(decoder, MESSAGE_COST);
+  while (file.position < end) {
+    const start = file.position;
+    const { no, wire } = file.tag(end);
+    const field = fields.get(no);
+    if (field?.message && wire === Wire.BYTES) {
+      const length = file.length(end);
+      const child = childOf(message, field, field.message);
+      decodeInto(decoder, field.message, child, file.position + length, depth + 1);
+      continue;
+    }
+    const content = file.position;
+    file.skip(no, wire, end);
+    const known = field !== undefined && fitsWire(field, wire);
+    if (isBulk(schema, known ? no : undefined, file.position - content)) {
+      extendRuns(decoder, bulk, no, start, file.position);
+      continue;
+    }
+    charge(decoder, FIELD_COST + leafCost(field, file.position - start));
+    if (field && !known) keepUnknown(message, no, wire, file.slice(content, file.position));
+    else if (field?.scalar === ScalarType.STRING) leaves.tag(no, wire).bytes(escapeText(textAt(file, content)));
+    else leaves.raw(file.slice(start, file.position));
+  }
+  for (const run of splitBulk(decoder, schema, message, bulk)) {
+    charge(decoder, FIELD_COST + 16 * run.length);
+    leaves.raw(file.slice(run.offset, run.offset + run.length));
+  }
+  try {
+    mergeFromBinary(schema, message, leaves.finish());
+  } catch (cause) {
+    throw new WireError(`a ${schema.name} does not decode: ${messageOf(cause)}`, end);
+  }
+}
+
+/** Whether a field's place is noted instead of its content: any data field of a tensor, and any large unknown field. */
+function isBulk(schema: DescMessage, knownNumber: number | undefined, length: number): boolean {
+  if (knownNumber === undefined) return length >= LARGE_FIELD_BYTES;
+  return BULK_FIELDS[schema.typeName]?.numbers.has(knownNumber) ?? false;
+}
+
+/** Joins consecutive occurrences of one field, as unpacked lists have them, to one run. */
+function extendRuns(decoder: Decoder, runs: OmittedField[], no: number, start: number, end: number): void {
+  const last = runs.at(-1);
+  if (last?.no === no && last.offset + last.length === start) {
+    last.length = end - last.offset;
+    return;
+  }
+  charge(decoder, MESSAGE_COST);
+  runs.push({ no, offset: start, length: end - start });
+}
+
+/** Notes the runs that stay in the file and returns those that are small enough to be decoded. */
+function splitBulk(decoder: Decoder, schema: DescMessage, message: Message, runs: OmittedField[]): OmittedField[] {
+  const threshold = BULK_FIELDS[schema.typeName]?.threshold ?? 0;
+  const totals = new Map<number, number>();
+  for (const { no, length } of runs) totals.set(no, (totals.get(no) ?? 0) + length);
+  const large = runs.filter(({ no }) => totals.get(no)! >= threshold);
+  if (large.length > 0) decoder.omitted.set(message, large);
+  return runs.filter(({ no }) => totals.get(no)! < threshold);
+}
+
+function charge(decoder: Decoder, cost: number): void {
+  decoder.cost += cost;
+  if (decoder.cost <= MAX_DECODED_BYTES) return;
+  const limit = MAX_DECODED_BYTES / 2 ** 20;
+  throw new WireError(
+    `its graph without the weights would take more than ${limit} MiB of memory`,
+    decoder.file.position,
+  );
+}
+
+/** Strings take up to twice their length; each byte of packed varints may become a bigint. */
+function leafCost(field: DescField | undefined, length: number): number {
+  return (field?.fieldKind === 'list' && isNumeric(field) ? 16 : 2) * length;
+}
+
+function textAt(file: WireFile, content: number): Uint8Array {
+  const end = file.position;
+  file.position = content;
+  const length = file.length(end);
+  file.position = end;
+  return file.slice(end - length, end);
+}
+
+/** A known field with the wrong wire type is unknown, as in other protobuf libraries. */
+function keepUnknown(message: Message, no: number, wireType: number, data: Uint8Array): void {
+  message.$unknown ??= [];
+  message.$unknown.push({ no, wireType, data });
+}
+
+/** The message a nested message is decoded into: a new element of a list, or what the field already holds. */
+function childOf(parent: Message, field: DescField, schema: DescMessage): Message {
+  const slots = parent as unknown as Record<string, unknown>;
+  if (field.fieldKind === 'list') {
+    const child = create(schema);
+    (slots[field.localName] as Message[]).push(child);
+    return child;
+  }
+  if (field.oneof) {
+    const current = slots[field.oneof.localName] as { case?: string; value?: Message };
+    if (current.case === field.localName && current.value) return current.value;
+    const child = create(schema);
+    slots[field.oneof.localName] = { case: field.localName, value: child };
+    return child;
+  }
+  slots[field.localName] ??= create(schema);
+  return slots[field.localName] as Message;
+}
+
+function fieldsOf({ fields }: Decoder, schema: DescMessage): Map<number, DescField> {
+  let table = fields.get(schema);
+  if (!table) {
+    table = new Map(schema.fields.map((field) => [field.number, field]));
+    fields.set(schema, table);
+  }
+  return table;
+}
+
+function fitsWire(field: DescField, wire: number): boolean {
+  if (field.message) return wire === Wire.BYTES;
+  if (wire === Wire.BYTES && field.fieldKind === 'list') return true;
+  if (field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES) return wire === Wire.BYTES;
+  if (field.scalar === ScalarType.FLOAT) return wire === Wire.BITS32;
+  if (field.scalar === ScalarType.DOUBLE) return wire === Wire.BITS64;
+  return wire === Wire.VARINT;
+}
+
+function isNumeric(field: DescField): boolean {
+  return field.scalar !== undefined && field.scalar !== ScalarType.STRING && field.scalar !== ScalarType.BYTES;
+}

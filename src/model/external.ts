@@ -1,0 +1,116 @@
+import { realpathSync } from 'node:fs';
+import path from 'node:path';
+import { InputError } from '../errors.ts';
+import { quote } from './quote.ts';
+import { explainReadError, stampFile } from './stamp.ts';
+import type { FileStamp, TensorProto } from './types.ts';
+
+/** Where an external tensor says its bytes are. `length` is `undefined` where the entry leaves it out. */
+export interface ExternalRange {
+  location: string;
+  offset: number;
+  length: number | undefined;
+}
+
+/**
+ * Finds the external data files of a model. A location is a relative path that stays inside the model's directory,
+ * with links followed: a model from elsewhere must not make us read other files.
+ */
+export interface ExternalData {
+  /** Checks a tensor's entry and returns the file and range it names; `needed` is the tensor's length in bytes. */
+  resolve(tensor: TensorProto, needed: number): { path: string; offset: number };
+  /** The files that were named, sorted by location. */
+  files(): FileStamp[];
+}
+
+/** `subject` names the model in sentences. */
+export function externalData(modelPath: string): ExternalData {
+  const directory = path.dirname(modelPath);
+  const files = new Map<string, FileStamp>();
+
+  const fileAt = (location: string, subject: string): FileStamp => {
+    const key = path.posix.normalize(location.replaceAll('\\', '/'));
+    let file = files.get(key);
+    if (!file) {
+      file = locate(directory, location, subject);
+      files.set(key, file);
+    }
+    return file;
+  };
+
+  return {
+    resolve(tensor, needed) {
+      const subject = `The model "${modelPath}": the external data of tensor ${quote(tensor.name)}`;
+      const { location, offset, length } = externalRange(tensor, subject);
+      if (length !== undefined && length !== needed) {
+        throw new InputError(
+          `${subject} is said to be ${length} bytes, but its dims and type need ${needed}: export the model again.`,
+        );
+      }
+      const file = fileAt(location, subject);
+      if (offset + needed > file.size) {
+        throw new InputError(
+          `${subject} ends at byte ${offset + needed}, but ${quote(location)} has only ${file.size} bytes: copy the data file again, whole.`,
+        );
+      }
+      return { path: file.path, offset };
+    },
+    files: () => [...files.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file),
+  };
+}
+
+/** Reads a tensor's `external_data` entries. */
+export function externalRange(tensor: TensorProto, subject: string): ExternalRange {
+  const entries = new Map(tensor.externalData.map(({ key, value }) => [key, value]));
+  const location = entries.get('location');
+  if (!location) throw new InputError(`${subject} has no location: export the model again.`);
+  const offset = wholeNumber(entries.get('offset') || '0');
+  if (offset === undefined) {
+    throw new InputError(`${subject} has the offset ${quote(entries.get('offset') ?? '')}, which is no byte count.`);
+  }
+  const length = entries.get('length');
+  const bytes = length ? wholeNumber(length) : undefined;
+  if (length && bytes === undefined) {
+    throw new InputError(`${subject} has the length ${quote(length)}, which is no byte count: export the model again.`);
+  }
+  return { location, offset, length: bytes };
+}
+
+function locate(directory: string, location: string, subject: string): FileStamp {
+  if (location.includes('\0') || path.posix.isAbsolute(location) || path.win32.isAbsolute(location)) {
+    throw new InputError(
+      `${subject} lies at the absolute path ${quote(location)}: only files beside the model are read.`,
+    );
+  }
+  if (/^[a-z]:/i.test(location) || location.split(/[\\/]/).includes('..')) {
+    throw new InputError(
+      `${subject} lies at ${quote(location)}, outside the model's directory: only files beside the model are read.`,
+    );
+  }
+  const file = path.join(directory, path.sep === '/' ? location : location.replaceAll('/', path.sep));
+  const stamp = stampFile(file, `${subject} lies in ${quote(location)}, which`);
+  const real = realPath(file, subject);
+  if (!real.startsWith(withSeparator(realPath(directory, subject)))) {
+    throw new InputError(
+      `${subject} lies in ${quote(location)}, a link that leads out of the model's directory: put the file itself there.`,
+    );
+  }
+  return stamp;
+}
+
+function realPath(file: string, subject: string): string {
+  try {
+    return realpathSync(file);
+  } catch (cause) {
+    throw explainReadError(cause, subject);
+  }
+}
+
+function withSeparator(directory: string): string {
+  return directory.endsWith(path.sep) ? directory : directory + path.sep;
+}
+
+function wholeNumber(text: string): number | undefined {
+  const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(number) ? number : undefined;
+}

@@ -1,0 +1,131 @@
+import { readSync } from 'node:fs';
+
+/** Protobuf's wire types. */
+export const Wire = { VARINT: 0, BITS64: 1, BYTES: 2, START_GROUP: 3, END_GROUP: 4, BITS32: 5 } as const;
+
+/** Messages and groups nest at most this deep, as in every protobuf library. */
+export const MAX_DEPTH = 100;
+
+const WINDOW_BYTES = 64 * 2 ** 10;
+
+/** What is wrong with a protobuf file, and where. `truncated`: a field would end behind the file's end. */
+export class WireError extends Error {
+  readonly offset: number;
+  readonly truncated: boolean;
+
+  constructor(message: string, offset: number, truncated = false) {
+    super(message);
+    this.offset = offset;
+    this.truncated = truncated;
+  }
+}
+
+/** Walks the protobuf wire format of an open file by positional reads through one small window. */
+export class WireFile {
+  readonly size: number;
+  position = 0;
+  readonly #descriptor: number;
+  readonly #window = Buffer.allocUnsafe(WINDOW_BYTES);
+  #start = 0;
+  #end = 0;
+
+  constructor(descriptor: number, size: number) {
+    this.#descriptor = descriptor;
+    this.size = size;
+  }
+
+  /** Reads a field's tag. `end` is where the message ends. */
+  tag(end: number): { no: number; wire: number } {
+    const offset = this.position;
+    const tag = this.#varint(end);
+    const no = Math.floor(tag / 8);
+    const wire = tag % 8;
+    if (no === 0 || tag > 0xffffffff) throw new WireError('a field has an impossible number', offset);
+    if (wire > Wire.BITS32) throw new WireError(`a field has wire type ${wire}, which does not exist`, offset);
+    return { no, wire };
+  }
+
+  /** Reads the length of a length-delimited field and checks that the message has room for it. */
+  length(end: number): number {
+    const offset = this.position;
+    const length = this.#varint(end);
+    this.#need(length, end, offset);
+    return length;
+  }
+
+  /** Moves behind the content of a field whose tag was just read. */
+  skip(no: number, wire: number, end: number): void {
+    if (wire === Wire.VARINT) this.#varint(end);
+    else if (wire === Wire.BITS32) this.#advance(4, end);
+    else if (wire === Wire.BITS64) this.#advance(8, end);
+    else if (wire === Wire.BYTES) this.#advance(this.length(end), end);
+    else if (wire === Wire.START_GROUP) this.#skipGroup(no, end);
+    else throw new WireError('a group ends that never began', this.position);
+  }
+
+  /** A copy of the bytes from `start` to `end`, which the caller knows to be few. */
+  slice(start: number, end: number): Uint8Array {
+    if (start >= this.#start && end <= this.#end) {
+      return Uint8Array.from(this.#window.subarray(start - this.#start, end - this.#start));
+    }
+    const bytes = new Uint8Array(end - start);
+    if (this.#read(bytes, start) < bytes.length) throw new WireError('the file became shorter', start, true);
+    return bytes;
+  }
+
+  #skipGroup(no: number, end: number): void {
+    const open = [no];
+    while (open.length > 0) {
+      const offset = this.position;
+      const field = this.tag(end);
+      if (field.wire === Wire.START_GROUP) open.push(field.no);
+      else if (field.wire !== Wire.END_GROUP) this.skip(field.no, field.wire, end);
+      else if (open.pop() !== field.no) throw new WireError('a group ends that never began', offset);
+      if (open.length > MAX_DEPTH) throw new WireError(`groups nest more than ${MAX_DEPTH} deep`, offset);
+    }
+  }
+
+  #advance(length: number, end: number): void {
+    this.#need(length, end, this.position);
+    this.position += length;
+  }
+
+  #need(length: number, end: number, offset: number): void {
+    if (length <= end - this.position) return;
+    throw new WireError(`a field of ${length} bytes has only ${end - this.position} left`, offset, end === this.size);
+  }
+
+  /** A varint as a number; beyond 2^53 it is only known to be large, which is enough to refuse it as a length. */
+  #varint(end: number): number {
+    const offset = this.position;
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 63; scale *= 128) {
+      const byte = this.#byte(end);
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+    throw new WireError('a number has more than ten bytes', offset);
+  }
+
+  #byte(end: number): number {
+    this.#need(1, end, this.position);
+    if (this.position < this.#start || this.position >= this.#end) this.#fill();
+    return this.#window[this.position++ - this.#start]!;
+  }
+
+  #fill(): void {
+    this.#start = this.position;
+    this.#end = this.position + this.#read(this.#window, this.position);
+    if (this.#end === this.#start) throw new WireError('the file became shorter', this.position, true);
+  }
+
+  #read(into: Uint8Array, from: number): number {
+    let done = 0;
+    while (done < into.length) {
+      const count = readSync(this.#descriptor, into, done, into.length - done, from + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+}
