@@ -1,7 +1,7 @@
 /**
  * Compiles every AssemblyScript module, `src/<room>/<name>/assembly/index.ts`, into the sibling
  * `src/<room>/<name>/<name>.wasm.generated.ts`, which exports the module's bytes as a base64 string.
- * Deterministic: the same source and compiler give the same bytes.
+ * Deterministic: the same source and compiler give the same bytes. `--check` writes nothing and fails on a difference.
  *
  * The modules use SIMD, allocate nothing and import one memory (`env.memory`): the host decides its size
  * and places every buffer. They own no static data, so the whole memory is the host's.
@@ -11,6 +11,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
+const check = process.argv.includes('--check');
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const sources = readdirSync(path.join(root, 'src'), { recursive: true })
@@ -26,8 +27,14 @@ for (const source of sources) {
     `// Compiled by scripts/build-wasm.mjs from ${source.replaceAll(path.sep, '/')}. Do not edit.`,
     `export const wasmBase64 =\n  '${wasm.toString('base64')}';\n`,
   ].join('\n');
-  if (read(path.join(root, target)) !== text) writeFileSync(path.join(root, target), text);
-  console.log(`${target}: ${wasm.length} bytes`);
+  if (read(path.join(root, target)) === text) continue;
+  if (check) {
+    console.error(`${target} is stale`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(path.join(root, target), text);
+    console.log(`${target}: ${wasm.length} bytes`);
+  }
 }
 
 /** Compiles one module to its binary; a compile error ends the run with the compiler's own words. */

@@ -1,0 +1,173 @@
+// Writes everything in this repository that is derived from something else, so that each fact stands in one place:
+//   src/version.generated.ts and the WASM kernels, by their own scripts;
+//   src/actions/definitions.generated.ts and the README tables, from the action.yml files.
+// `--check` writes nothing and exits 1 on drift. A missing or untyped description is an error in both modes.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+
+const ACTIONS = {
+  quantize: 'actions/quantize/action.yml',
+  checksum: 'actions/checksum/action.yml',
+  validate: 'actions/validate/action.yml',
+  compare: 'actions/compare/action.yml',
+  'promote-config': 'actions/promote-config/action.yml',
+  pipeline: 'action.yml',
+};
+/** Per README: heading words of the tables. Descriptions stay English: they are those of the action.yml files. */
+const READMES = {
+  'README.md': { input: 'Input', output: 'Output', default: 'Default', meaning: 'Meaning', required: 'required' },
+  'README.es.md': {
+    input: 'Entrada',
+    output: 'Salida',
+    default: 'Por defecto',
+    meaning: 'Significado (en inglés)',
+    required: 'obligatoria',
+  },
+};
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
+const check = process.argv.includes('--check');
+const problems = [];
+
+const definitions = readDefinitions();
+if (problems.length === 0) {
+  emit('src/actions/definitions.generated.ts', definitionsModule(definitions));
+  for (const [readme, words] of Object.entries(READMES)) {
+    const text = readFileSync(path.join(root, readme), 'utf8');
+    emit(readme, withTables(text, readme, words));
+  }
+}
+for (const script of ['generate-version.mjs', 'build-wasm.mjs']) runScript(script);
+
+if (problems.length > 0) {
+  console.error(problems.map((problem) => `generate: ${problem}`).join('\n'));
+  process.exitCode = 1;
+} else {
+  console.log(check ? 'generate: everything generated is fresh' : 'generate: done');
+}
+
+function readDefinitions() {
+  const result = {};
+  for (const [name, file] of Object.entries(ACTIONS)) {
+    const action = parse(readFileSync(path.join(root, file), 'utf8'));
+    result[name] = { description: action.description, inputs: {}, outputs: {} };
+    for (const group of ['inputs', 'outputs']) {
+      for (const [key, value] of Object.entries(action[group] ?? {})) {
+        const where = `${file}: ${group.slice(0, -1)} "${key}"`;
+        const typed = typedDescription(value.description ?? '', where);
+        if (typed) result[name][group][key] = { ...typed, ...defaultOf(value, typed, where) };
+      }
+    }
+  }
+  return result;
+}
+
+/** The type stands at the end of a description, in brackets: `[integer, runs]`, `[one of: auto, cpu]`. */
+function typedDescription(text, where) {
+  const match = /^(\S.*\S) \[([^[\]]+)\]$/s.exec(text.trim());
+  if (!match) {
+    problems.push(`${where} needs a description that ends in its type, such as "… [number, ms]"`);
+    return undefined;
+  }
+  const description = match[1].replace(/\s+/g, ' ');
+  const oneOf = /^one of: (.+)$/.exec(match[2]);
+  if (oneOf) {
+    const values = oneOf[1].split(/,\s*/);
+    return {
+      type: 'choice',
+      values: values.every((value) => /^\d+$/.test(value)) ? values.map(Number) : values,
+      description,
+    };
+  }
+  const [type, ...unit] = match[2].split(/,\s*/);
+  const types = ['path', 'text', 'lines', 'list', 'boolean', 'integer', 'number', 'number or auto'];
+  if (!types.includes(type)) {
+    problems.push(`${where} has the type "${type}"; use one of: ${types.join(', ')}, one of: …`);
+    return undefined;
+  }
+  return { type, ...(unit.length > 0 ? { unit: unit.join(', ') } : {}), description };
+}
+
+function defaultOf(value, { type, values, description }, where) {
+  if (value.required && value.default !== undefined) problems.push(`${where} is required and has a default`);
+  if (value.required) return { required: true };
+  if (value.default === undefined) return {};
+  // An expression such as ${{ github.token }} is the runner's to resolve; a terminal has none.
+  if (String(value.default).includes('${{')) return {};
+  if (typeof value.default !== 'string') problems.push(`${where}: write the default as a string`);
+  if (type === 'choice' && !values.map(String).includes(String(value.default))) {
+    problems.push(`${where}: the default "${value.default}" is not in its list`);
+  }
+  // Emptying such an input switches it off; emptying any other returns to its default.
+  return { default: String(value.default), ...(description.includes('Empty: no limit.') ? { emptyIsNone: true } : {}) };
+}
+
+function definitionsModule(all) {
+  return [
+    '// Written by scripts/generate.mjs from the action.yml files; do not edit.',
+    `export const definitions = ${JSON.stringify(all, undefined, 2)} as const;`,
+    '',
+  ].join('\n');
+}
+
+function withTables(text, readme, words) {
+  return Object.entries(definitions).reduce((result, [name, { inputs, outputs }]) => {
+    for (const [group, entries] of Object.entries({ inputs, outputs })) {
+      const begin = `<!-- ${name} ${group} -->`;
+      const end = `<!-- /${name} ${group} -->`;
+      const from = result.indexOf(begin);
+      const to = result.indexOf(end);
+      if (from < 0 || to < from) {
+        problems.push(`${readme} lacks the markers ${begin} … ${end}`);
+        return result;
+      }
+      result = `${result.slice(0, from + begin.length)}\n${table(group, entries, words)}\n${result.slice(to)}`;
+    }
+    return result;
+  }, text);
+}
+
+function table(group, entries, words) {
+  const rows = Object.entries(entries).map(([name, entry]) => {
+    const kind = entry.values
+      ? entry.values.map((value) => `\`${value}\``).join(' · ')
+      : [entry.type, entry.unit].filter(Boolean).join(', ');
+    const meaning = `${plainAngles(entry.description)} *(${kind})*`.replaceAll('|', '\\|');
+    if (group === 'outputs') return `| \`${name}\` | ${meaning} |`;
+    const standard = entry.required ? `**${words.required}**` : entry.default ? `\`${entry.default}\`` : '';
+    return `| \`${name}\` | ${standard} | ${meaning} |`;
+  });
+  const head =
+    group === 'outputs'
+      ? [`| ${words.output} | ${words.meaning} |`, '|---|---|']
+      : [`| ${words.input} | ${words.default} | ${words.meaning} |`, '|---|---|---|'];
+  return [...head, ...rows].join('\n');
+}
+
+/** Angle brackets outside code spans would be read as HTML. */
+function plainAngles(text) {
+  return text
+    .split(/(`[^`]*`)/)
+    .map((part) => (part.startsWith('`') ? part : part.replaceAll('<', '&lt;').replaceAll('>', '&gt;')))
+    .join('');
+}
+
+function emit(file, text) {
+  const target = path.join(root, file);
+  const old = existsSync(target) ? readFileSync(target, 'utf8') : undefined;
+  if (old === text) return;
+  if (check) problems.push(`${file} is stale; run: npm run generate`);
+  else writeFileSync(target, text);
+}
+
+function runScript(script) {
+  const file = path.join(root, 'scripts', script);
+  try {
+    execFileSync(process.execPath, [file, ...(check ? ['--check'] : [])], { cwd: root, stdio: 'inherit' });
+  } catch {
+    problems.push(`scripts/${script} failed`);
+  }
+}

@@ -1,0 +1,36 @@
+import type { Log } from '../report/log.ts';
+import type { ActionName, Inputs, OutputName } from './inputs.ts';
+
+/** Where an action runs: a runner, which speaks in environment variables and workflow commands, or a terminal. */
+export interface Host {
+  log: Log;
+  /** Whether stacks and details are wanted (`RUNNER_DEBUG`). */
+  debug: boolean;
+  /** Raw text of an input; undefined where nothing was given. */
+  input(name: string): string | undefined;
+  output(name: string, value: string): void;
+  /** Keeps a value out of logs. */
+  secret(value: string): void;
+  /** Adds Markdown to the job summary, where there is one. */
+  summary(markdown: string): Promise<void>;
+  /** Says why the action failed; the caller sets the exit code. */
+  fail(message: string): void;
+}
+
+/** What an action may use besides its inputs. */
+export interface ActionContext {
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** What came of an action. Its receipt is written by then. */
+export interface ActionResult<A extends ActionName> {
+  outputs: Partial<Record<OutputName<A>, string | number | boolean | readonly string[] | undefined>>;
+  /** Markdown for the job summary. */
+  summary: string;
+  /** Why the action fails: a sentence per gate, with figure, limit and what to do next. Empty: it passed. */
+  failures: readonly string[];
+}
+
+/** An action: typed inputs → one call into a room → its result. */
+export type Action<A extends ActionName> = (inputs: Inputs<A>, context: ActionContext) => Promise<ActionResult<A>>;

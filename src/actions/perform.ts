@@ -1,0 +1,53 @@
+import { InputError, messageOf } from '../errors.ts';
+import { VERSION } from '../version.generated.ts';
+import type { Action, Host } from './host.ts';
+import { type ActionName, getInputs } from './inputs.ts';
+
+/**
+ * Runs one action on a host, from its inputs to its exit code. Outputs and summary are out before a failure is said.
+ * Resolves with the exit code: 0, 1, or 130 after an abort.
+ */
+export async function perform<A extends ActionName>(
+  name: A,
+  action: Action<A>,
+  host: Host,
+  signal: AbortSignal,
+): Promise<number> {
+  try {
+    const inputs = getInputs(name, host.input);
+    const { token }: { token?: string } = inputs;
+    if (token) host.secret(token);
+    const { outputs, summary, failures } = await action(inputs, { log: host.log, signal });
+    for (const [output, value] of Object.entries(outputs)) host.output(output, textOf(value));
+    await host.summary(summary);
+    for (const failure of failures.slice(0, -1)) host.log.error(failure);
+    const last = failures.at(-1);
+    if (last === undefined) return 0;
+    host.fail(last);
+    return 1;
+  } catch (error) {
+    if (signal.aborted) {
+      host.fail('Cancelled; nothing half-written is left behind.');
+      return 130;
+    }
+    host.fail(explain(error, host.debug));
+    return 1;
+  }
+}
+
+/** A user's mistake in one sentence; anything else as the bug that it is, its causes kept. */
+function explain(error: unknown, debug: boolean): string {
+  if (error instanceof InputError) return error.message;
+  const causes: string[] = [];
+  for (let cause: unknown = error; cause !== undefined && causes.length < 8; ) {
+    causes.push(debug && cause instanceof Error ? (cause.stack ?? cause.message) : messageOf(cause));
+    cause = cause instanceof Error ? cause.cause : undefined;
+  }
+  const hint = debug ? '' : ' Run again with RUNNER_DEBUG=1 for the stack, and report it with the receipts.';
+  return `This is a bug in onnx-quantize-actions ${VERSION}: ${causes.join(debug ? '\ncaused by: ' : ': ')}.${hint}`;
+}
+
+function textOf(value: string | number | boolean | readonly string[] | undefined): string {
+  if (value === undefined) return '';
+  return Array.isArray(value) ? value.join('\n') : String(value);
+}

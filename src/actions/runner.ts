@@ -1,0 +1,41 @@
+import * as core from '@actions/core';
+import type { Place } from '../report/log.ts';
+import type { Host } from './host.ts';
+import { progressLine, throttle } from './progress.ts';
+
+/** How often a long piece of work says in the job log how far it is. */
+const PROGRESS_INTERVAL_MS = 5000;
+
+/** The GitHub runner: inputs from `INPUT_*`, outputs and summary to the files it names, annotations in the log. */
+export function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Host {
+  const due = throttle(PROGRESS_INTERVAL_MS, now);
+  return {
+    debug: core.isDebug(),
+    log: {
+      info: (message) => core.info(message),
+      warning: (message, place) => core.warning(message, annotation(place)),
+      error: (message, place) => core.error(message, annotation(place)),
+      debug: (message) => core.debug(message),
+      progress: (progress) => {
+        if (due(progress)) core.info(progressLine(progress));
+      },
+    },
+    input: (name) => env[`INPUT_${name.replaceAll(' ', '_').toUpperCase()}`],
+    output: (name, value) => core.setOutput(name, value),
+    secret: (value) => core.setSecret(value),
+    summary: async (markdown) => {
+      if (!env.GITHUB_STEP_SUMMARY || markdown === '') return;
+      await core.summary.addRaw(markdown, true).write();
+    },
+    fail: (message) => core.setFailed(message),
+  };
+}
+
+function annotation(place: Place | undefined): core.AnnotationProperties {
+  if (!place) return {};
+  return {
+    file: place.file,
+    ...(place.line === undefined ? {} : { startLine: place.line }),
+    ...(place.column === undefined ? {} : { startColumn: place.column }),
+  };
+}
