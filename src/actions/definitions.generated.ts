@@ -170,6 +170,10 @@ export const definitions = {
         "description": "The manifest. `<manifest>.json` with chunk digests stands beside it.",
         "default": "SHA256SUMS"
       },
+      "install-to": {
+        "type": "path",
+        "description": "`verify`: folder to install the files into once every one of them matches; the graph of a model comes last, and the manifest is written there. Empty: nothing is installed."
+      },
       "threads": {
         "type": "integer",
         "unit": "threads",
@@ -480,6 +484,10 @@ export const definitions = {
         "type": "path",
         "description": "Folder of stored reference outputs and timings, by content; filled when empty. Timings of another CPU are refused. Empty: none."
       },
+      "history": {
+        "type": "path",
+        "description": "JSON Lines file that this run appends its figures to; the summary shows the trend, and `max-regression-percent` also holds against the median of past runs. Empty: none."
+      },
       "max-regression-percent": {
         "type": "number",
         "unit": "%",
@@ -536,6 +544,10 @@ export const definitions = {
       "speedup": {
         "type": "number",
         "description": "Time of the reference ÷ time of the model, median of pairs."
+      },
+      "regression": {
+        "type": "lines",
+        "description": "Figures that are worse than the limit allows, one per line; empty where none is."
       },
       "report": {
         "type": "path",
@@ -716,6 +728,10 @@ export const definitions = {
         "type": "text",
         "unit": "URL",
         "description": "Address of the pull request; empty without one."
+      },
+      "summary": {
+        "type": "text",
+        "description": "`check`: findings and memory budget as Markdown, for a comment."
       },
       "report": {
         "type": "path",
