@@ -1,0 +1,59 @@
+import { wasmBase64 } from './kernels.wasm.generated.ts';
+
+/**
+ * The WASM kernels over one memory. Every argument that is a place is a byte offset into that memory; see
+ * `assembly/index.ts` for what each does, how a block of elements meets its channels, and for SLACK.
+ */
+export interface Kernels {
+  range(
+    source: number,
+    count: number,
+    channel: number,
+    left: number,
+    channels: number,
+    inner: number,
+    min: number,
+    max: number,
+  ): number;
+  quantizeInt8: QuantizeKernel;
+  quantizeUint8: QuantizeKernel;
+  transposeBytes(
+    source: number,
+    target: number,
+    rows: number,
+    columns: number,
+    sourceStride: number,
+    targetStride: number,
+  ): void;
+  float16FromFloat32: ConvertKernel;
+  float32FromFloat16: ConvertKernel;
+  float32FromBfloat16: ConvertKernel;
+  float32FromFloat64: ConvertKernel;
+}
+
+export type QuantizeKernel = (
+  source: number,
+  target: number,
+  count: number,
+  channel: number,
+  left: number,
+  channels: number,
+  inner: number,
+  scales: number,
+  zeroPoints: number,
+) => void;
+
+export type ConvertKernel = (source: number, target: number, count: number) => void;
+
+/** Bytes that a kernel may write behind its target and read behind its sources. */
+export const SLACK = 64;
+
+/** Compiles the kernels. Once per process: the module can be posted to workers. */
+export function compileKernels(): WebAssembly.Module {
+  return new WebAssembly.Module(Buffer.from(wasmBase64, 'base64'));
+}
+
+/** Binds the kernels to a memory. They keep nothing in it between calls. */
+export function bindKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
+}

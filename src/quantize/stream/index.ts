@@ -1,0 +1,4 @@
+export { computeParameters } from './compute-parameters.ts';
+export { Pool, type PoolOptions } from './pool.ts';
+export type { StreamJob, StreamLayout, WeightJob, WeightParameters, WrittenFile } from './types.ts';
+export { writeFiles } from './write-files.ts';

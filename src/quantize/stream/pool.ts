@@ -1,0 +1,148 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { entryPath } from '../../entry.ts';
+import { InputError } from '../../errors.ts';
+import { compileKernels } from '../kernels/kernels.ts';
+import { SourceFiles, shrank } from './sources.ts';
+import type { Answer, Failure, Outcome, Task } from './tasks.ts';
+import type { WorkerData } from './worker.ts';
+
+export interface PoolOptions {
+  /** Worker threads; by default one per core, at most 4, because memory and disks end before cores do. */
+  threads?: number;
+  /** Ends all work; what was pending rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+const MOST_THREADS = 4;
+
+/** A worker's JavaScript heap is small and stays so; its buffers are WASM memory. MiB. */
+const LIMITS = { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2 };
+
+/** The worker threads and the source files they read. Close it, whatever happened. */
+export class Pool {
+  readonly sources = new SourceFiles();
+  readonly #threads: Thread[];
+  readonly #signal: AbortSignal | undefined;
+
+  constructor({ threads, signal }: PoolOptions = {}) {
+    this.#signal = signal;
+    const kernels = compileKernels();
+    const count = threads ?? Math.min(availableParallelism(), MOST_THREADS);
+    this.#threads = Array.from({ length: count }, () => new Thread({ kernels }));
+  }
+
+  /**
+   * Runs tasks on the workers, taking the next one only when a worker is free, so that nothing piles up; `done` hears
+   * each outcome in the order they come. The first error stops every worker and is thrown once all of them have ended;
+   * the pool is then of no more use.
+   */
+  async runAll<T extends Task, Context>(
+    tasks: Iterable<[T, Context]>,
+    done: (context: Context, outcome: Outcome<T>) => void,
+  ): Promise<void> {
+    this.#signal?.throwIfAborted();
+    const source = tasks[Symbol.iterator]();
+    const { promise: failed, reject: fail } = withRejection();
+    const abort = () => fail(this.#signal?.reason);
+    this.#signal?.addEventListener('abort', abort);
+    try {
+      await Promise.race([failed, Promise.all(this.#threads.map((thread) => serve(thread, source, done)))]);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    } finally {
+      this.#signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Ends the workers and closes the sources. */
+  async close(): Promise<void> {
+    await this.stop();
+    this.sources.close();
+  }
+
+  /** Ends the workers; when this returns none of them reads or writes any more. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
+  }
+}
+
+/** Feeds one worker until there are no more tasks. */
+async function serve<T extends Task, Context>(
+  thread: Thread,
+  tasks: Iterator<[T, Context]>,
+  done: (context: Context, outcome: Outcome<T>) => void,
+): Promise<void> {
+  for (let next = tasks.next(); !next.done; next = tasks.next()) {
+    const [task, context] = next.value;
+    done(context, (await thread.run(task)) as Outcome<T>);
+  }
+}
+
+/** One worker, which does one task at a time. */
+class Thread {
+  readonly #worker: Worker;
+  #waiting: { resolve: (outcome: Outcome) => void; reject: (reason: unknown) => void } | undefined;
+  #broken: Error | undefined;
+
+  constructor(workerData: WorkerData) {
+    this.#worker = new Worker(entryPath('quantize-worker'), { workerData, execArgv: [], resourceLimits: LIMITS });
+    this.#worker
+      .on('message', (answer: Answer) => {
+        if ('failure' in answer) this.#waiting?.reject(errorOf(answer.failure));
+        else this.#waiting?.resolve(answer.outcome);
+      })
+      .on('error', (error: Error) => this.#break(error))
+      .on('exit', (code) => this.#break(new Error(`A quantization worker ended early (exit ${code})`)));
+  }
+
+  run(task: Task): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      if (this.#broken) return reject(this.#broken);
+      this.#waiting = { resolve, reject };
+      this.#worker.postMessage(task);
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #break(error: Error): void {
+    this.#broken ??= error;
+    this.#waiting?.reject(this.#broken);
+  }
+}
+
+function withRejection(): { promise: Promise<never>; reject: (reason: unknown) => void } {
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<never>((_, refuse) => {
+    reject = refuse;
+  });
+  return { promise, reject };
+}
+
+/** Rebuilds an error from another thread; what the disk or the user did wrong becomes a sentence. */
+function errorOf(failure: Failure): Error {
+  if (failure.shrunk && failure.path) return shrank(failure.path);
+  const cause = Object.assign(new Error(failure.message), { stack: failure.stack, code: failure.code });
+  return diskError(cause, failure.path) ?? cause;
+}
+
+/** The sentence for an error of the file system while writing `path`, or undefined where it is none we know. */
+export function diskError(error: unknown, path: string | undefined): InputError | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  const sentence = DISK_ERRORS[code ?? ''];
+  return sentence ? new InputError(`${path ?? 'The source'}: ${sentence}`, { cause: error }) : undefined;
+}
+
+const DISK_ERRORS: Record<string, string> = {
+  ENOSPC: 'the disk is full; free space there or choose another output.',
+  EDQUOT: 'the disk quota is used up; free space there or choose another output.',
+  EFBIG: 'the file system allows no file of this size; choose an output on another one.',
+  EIO: 'the disk reports an error; check its cable, its health or the network share, then run again.',
+  EROFS: 'the file system is read-only; choose another output.',
+  EACCES: 'permission denied; choose another output or run as its owner.',
+  EPERM: 'permission denied; choose another output or run as its owner.',
+};

@@ -1,0 +1,65 @@
+import type { Channels, Exchange } from './geometry.ts';
+
+/**
+ * A source as a worker reads it: an open file in which it begins at `offset`, or bytes that came with the message and
+ * begin `from` bytes into the source.
+ */
+export type Input = { fd: number; path: string; offset: number } | { bytes: Uint8Array; from: number };
+
+/** A float tensor as a worker reads it. */
+export interface Floats {
+  input: Input;
+  /** `TensorProto.DataType` of a float type. */
+  dtype: number;
+}
+
+/** A part of one tensor whose range is wanted. `start` and `count` are elements. */
+export interface RangePiece extends Channels {
+  floats: Floats;
+  start: number;
+  count: number;
+}
+
+/** A part of an output chunk: `length` bytes. */
+export type WritePiece = { length: number } & (
+  | { kind: 'zeros' }
+  | { kind: 'copy'; input: Input }
+  /** Half precision from element `start` on, without the first `skip` bytes: a chunk may end between two bytes. */
+  | { kind: 'float16'; floats: Floats; start: number; skip: 0 | 1 }
+  | ({
+      kind: 'quantize';
+      floats: Floats;
+      /** First element, counted in the order of the output. */
+      start: number;
+      unsigned: boolean;
+      scales: Float32Array;
+      zeroPoints: Int16Array;
+      exchange: Exchange | undefined;
+    } & Channels)
+);
+
+export type Task =
+  | { kind: 'range'; pieces: RangePiece[] }
+  | { kind: 'write'; fd: number; path: string; position: number; length: number; pieces: WritePiece[] };
+
+/** Ranges of the channels that a piece touches: `min` and `max` begin with channel `first`. */
+export interface PieceRange {
+  first: number;
+  min: Float32Array;
+  max: Float32Array;
+  nonFinite: number;
+}
+
+export type Outcome<T extends Task = Task> = T extends { kind: 'range' } ? PieceRange[] : string;
+
+/** What a worker answers. */
+export type Answer = { outcome: PieceRange[] | string } | { failure: Failure };
+
+/** An error on its way between threads; `shrunk` marks a source that ended too early. */
+export interface Failure {
+  message: string;
+  stack: string | undefined;
+  code: string | undefined;
+  path: string | undefined;
+  shrunk: boolean;
+}

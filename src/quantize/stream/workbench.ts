@@ -1,0 +1,402 @@
+import { createHash, type Hash } from 'node:crypto';
+import fs from 'node:fs';
+import { bindKernels, type ConvertKernel, type Kernels, SLACK } from '../kernels/kernels.ts';
+import { type Channels, type Exchange, kernelInner, phaseOf } from './geometry.ts';
+import type { Floats, Input, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
+
+/** A source file ended before the bytes that the plan saw in it. */
+export class SourceShrank extends Error {
+  readonly path: string;
+
+  constructor(path: string) {
+    super(`${path} ended early`);
+    this.path = path;
+  }
+}
+
+/** Elements that are read and quantized at a time: 256 KiB of f32, which stay in the L2 cache. */
+const BLOCK = 64 * 1024;
+/** Channels whose ranges or scales are at hand at a time. */
+const WINDOW = BLOCK;
+/** Output is hashed and written in pieces of about this many bytes. */
+const FLUSH = 512 * 1024;
+/** Bytes of the tile in which rows and columns are exchanged; the output buffer is as long. */
+const TILE = 4 * 2 ** 20;
+/** Rows up to this many elements are read whole, even where few columns are wanted: cheaper than a read per row. */
+const WHOLE_ROW = 4096;
+/** Fewer columns than this are not worth a read per row: better write the tile row by row as well. */
+const NARROWEST_STRIP = 256;
+
+const RAW = 0;
+const FLOATS = RAW + 8 * BLOCK + SLACK;
+const FIRST_OF_PAIR = FLOATS + 4 * BLOCK + SLACK;
+const SECOND_OF_PAIR = FIRST_OF_PAIR + 4 * WINDOW + SLACK;
+const STAGE = SECOND_OF_PAIR + 4 * WINDOW + SLACK;
+const OUT = STAGE + BLOCK + SLACK;
+const MEMORY = OUT + TILE + SLACK;
+
+/** `TensorProto.DataType` → bytes per element and the kernel that makes it f32. */
+const FLOAT_TYPES: Record<number, { bytes: number; widen?: keyof Kernels }> = {
+  1: { bytes: 4 },
+  10: { bytes: 2, widen: 'float32FromFloat16' },
+  11: { bytes: 8, widen: 'float32FromFloat64' },
+  16: { bytes: 2, widen: 'float32FromBfloat16' },
+};
+
+/** Whether a tensor of this `TensorProto.DataType` can be quantized. */
+export function isFloatType(dtype: number): boolean {
+  return dtype in FLOAT_TYPES;
+}
+
+/**
+ * One worker's table: a fixed memory in which it reads, quantizes, hashes and writes blocks. Nothing grows with the
+ * model: about 6 MiB, of which a model without transposed weights touches 2.
+ */
+export class Workbench {
+  readonly #kernels: Kernels;
+  readonly #bytes: Uint8Array;
+  readonly #f32: Float32Array;
+  readonly #i16: Int16Array;
+
+  constructor(module: WebAssembly.Module) {
+    const memory = new WebAssembly.Memory({ initial: Math.ceil(MEMORY / 65536) });
+    this.#kernels = bindKernels(module, memory);
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#f32 = new Float32Array(memory.buffer);
+    this.#i16 = new Int16Array(memory.buffer);
+  }
+
+  /** Ranges of each piece's channels, or the SHA-256 of the chunk that was written. */
+  run(task: Task): PieceRange[] | string {
+    return task.kind === 'range' ? task.pieces.map((piece) => this.#range(piece)) : this.#write(task);
+  }
+
+  #range(piece: RangePiece): PieceRange {
+    const all = touched(piece, piece.start, piece.count);
+    const min = new Float32Array(all.count);
+    const max = new Float32Array(all.count);
+    let nonFinite = 0;
+    for (const windows of windowed(piece, piece.start, piece.count)) {
+      const { first, count } = windows.window;
+      const from = first - all.first;
+      this.#f32.set(min.subarray(from, from + count), FIRST_OF_PAIR / 4);
+      this.#f32.set(max.subarray(from, from + count), SECOND_OF_PAIR / 4);
+      for (const block of blocks(windows.start, windows.count)) {
+        const { channel, left } = phaseOf(piece, block.start);
+        nonFinite += this.#kernels.range(
+          this.#loadFloats(piece.floats, block.start, block.count, FLOATS),
+          block.count,
+          channel - first,
+          left,
+          piece.channels,
+          kernelInner(piece),
+          FIRST_OF_PAIR,
+          SECOND_OF_PAIR,
+        );
+      }
+      min.set(this.#f32.subarray(FIRST_OF_PAIR / 4, FIRST_OF_PAIR / 4 + count), from);
+      max.set(this.#f32.subarray(SECOND_OF_PAIR / 4, SECOND_OF_PAIR / 4 + count), from);
+    }
+    return { first: all.first, min, max, nonFinite };
+  }
+
+  #write(task: Extract<Task, { kind: 'write' }>): string {
+    const out = new Output(this.#bytes, task);
+    for (const piece of task.pieces) {
+      if (piece.kind === 'zeros') this.#zeros(piece.length, out);
+      else if (piece.kind === 'copy') this.#copy(piece.input, piece.length, out);
+      else if (piece.kind === 'float16') this.#float16(piece, out);
+      else if (piece.exchange) this.#exchange(piece, piece.exchange, out);
+      else this.#quantize(piece, out);
+    }
+    return out.finish();
+  }
+
+  #zeros(length: number, out: Output): void {
+    for (const { count } of blocks(0, length)) {
+      const target = out.reserve(count);
+      this.#bytes.fill(0, target, target + count);
+      out.commit(count);
+    }
+  }
+
+  #copy(input: Input, length: number, out: Output): void {
+    for (const { start, count } of blocks(0, length, FLUSH)) {
+      this.#load(input, start, count, out.reserve(count));
+      out.commit(count);
+    }
+  }
+
+  #float16(piece: Extract<WritePiece, { kind: 'float16' }>, out: Output): void {
+    let { start, skip, length } = piece;
+    while (length > 0) {
+      const count = Math.min(BLOCK, Math.ceil((skip + length) / 2));
+      const made = Math.min(2 * count - skip, length);
+      const source = this.#loadFloats(piece.floats, start, count, FLOATS);
+      if (skip) {
+        // Half an element: made aside, because the byte before it is already in the output.
+        this.#kernels.float16FromFloat32(source, RAW, count);
+        this.#bytes.copyWithin(out.reserve(made), RAW + skip, RAW + skip + made);
+      } else {
+        this.#kernels.float16FromFloat32(source, out.reserve(made), count);
+      }
+      out.commit(made);
+      start += count;
+      length -= made;
+      skip = 0;
+    }
+  }
+
+  #quantize(piece: QuantizePiece, out: Output): void {
+    for (const { start, count, window } of windowed(piece, piece.start, piece.length)) {
+      this.#loadScales(piece, window);
+      for (const block of blocks(start, count)) {
+        const source = this.#loadFloats(piece.floats, block.start, block.count, FLOATS);
+        this.#quantizeBlock(piece, window, source, out.reserve(block.count), block.start, block.count);
+        out.commit(block.count);
+      }
+    }
+  }
+
+  /** Quantizes elements that lie at `source`; `start` is the first one's index in the tensor. */
+  #quantizeBlock(piece: QuantizePiece, window: Window, source: number, target: number, start: number, count: number) {
+    const { channel, left } = phaseOf(piece, start);
+    const quantize = piece.unsigned ? this.#kernels.quantizeUint8 : this.#kernels.quantizeInt8;
+    quantize(
+      source,
+      target,
+      count,
+      channel - window.first,
+      left,
+      piece.channels,
+      kernelInner(piece),
+      FIRST_OF_PAIR,
+      SECOND_OF_PAIR,
+    );
+  }
+
+  #loadScales(piece: QuantizePiece, { first, count }: Window): void {
+    this.#f32.set(piece.scales.subarray(first, first + count), FIRST_OF_PAIR / 4);
+    this.#i16.set(piece.zeroPoints.subarray(first, first + count), SECOND_OF_PAIR / 2);
+  }
+
+  /** Quantizes and exchanges rows and columns; the piece may begin and end anywhere in the exchanged tensor. */
+  #exchange(piece: QuantizePiece, exchange: Exchange, out: Output): void {
+    const { rows, columns } = exchange;
+    const matrix = rows * columns;
+    const end = piece.start + piece.length;
+    for (let at = piece.start; at < end; ) {
+      const batch = Math.floor(at / matrix);
+      const until = Math.min(end, (batch + 1) * matrix);
+      this.#exchangeMatrix({ piece, rows, columns, origin: batch * matrix }, at, until, out);
+      at = until;
+    }
+  }
+
+  /** Makes the output elements [from, until) of one matrix: whole strips of columns, or tiles where those are narrow. */
+  #exchangeMatrix(matrix: Matrix, from: number, until: number, out: Output): void {
+    const { rows, origin } = matrix;
+    const firstColumn = Math.floor((from - origin) / rows);
+    const lastColumn = Math.ceil((until - origin) / rows);
+    const width = lastColumn - firstColumn;
+    const strip = Math.min(width, Math.floor(TILE / rows), BLOCK);
+    const wholeStrips = strip === width || strip >= NARROWEST_STRIP;
+    const tileColumns = wholeStrips ? strip : Math.min(width, NARROWEST_STRIP);
+    const tileRows = wholeStrips ? rows : Math.floor(TILE / tileColumns);
+    const tile = out.flush();
+    for (let column = firstColumn; column < lastColumn; column += tileColumns) {
+      const taken = Math.min(tileColumns, lastColumn - column);
+      for (let row = 0; row < rows; row += tileRows) {
+        const height = Math.min(tileRows, rows - row);
+        this.#fillTile(matrix, { row, column, rows: height, columns: taken }, tile);
+        if (wholeStrips) {
+          const start = origin + column * rows;
+          out.put(tile + Math.max(from - start, 0), tile + Math.min(until - start, taken * rows));
+          continue;
+        }
+        for (let i = 0; i < taken; i++) {
+          const start = origin + (column + i) * rows + row;
+          const skipped = Math.max(from - start, 0);
+          const kept = Math.min(until - start, height);
+          if (kept > skipped) out.write(tile + i * height + skipped, tile + i * height + kept, start + skipped - from);
+        }
+      }
+    }
+    if (!wholeStrips) out.readBack(until - from);
+  }
+
+  /** Reads, quantizes and exchanges a rectangle of the source. In the tile its columns are rows, without gaps. */
+  #fillTile(matrix: Matrix, area: Area, tile: number): void {
+    const { piece, columns, origin } = matrix;
+    const whole = columns <= WHOLE_ROW;
+    const pitch = whole ? columns : area.columns;
+    const batch = Math.floor(BLOCK / pitch);
+    for (let row = 0; row < area.rows; row += batch) {
+      const count = Math.min(batch, area.rows - row);
+      const start = origin + (area.row + row) * columns;
+      const source = whole ? this.#loadFloats(piece.floats, start, count * columns, FLOATS) : FLOATS;
+      for (let i = 0; i < count; i++) {
+        const first = start + i * columns + area.column;
+        const at = whole
+          ? source + 4 * (i * columns + area.column)
+          : this.#loadFloats(piece.floats, first, area.columns, FLOATS);
+        for (const part of windowed(piece, first, area.columns)) {
+          this.#loadScales(piece, part.window);
+          const done = part.start - first;
+          const target = STAGE + i * area.columns + done;
+          this.#quantizeBlock(piece, part.window, at + 4 * done, target, part.start, part.count);
+        }
+      }
+      this.#kernels.transposeBytes(STAGE, tile + row, count, area.columns, area.columns, area.rows);
+    }
+  }
+
+  /** Reads `count` elements from element `start` on, makes them f32, and says where they are. */
+  #loadFloats({ input, dtype }: Floats, start: number, count: number, at: number): number {
+    const { bytes, widen } = FLOAT_TYPES[dtype]!;
+    if (!widen) {
+      this.#load(input, start * bytes, count * bytes, at);
+      return at;
+    }
+    this.#load(input, start * bytes, count * bytes, RAW);
+    (this.#kernels[widen] as ConvertKernel)(RAW, at, count);
+    return at;
+  }
+
+  #load(input: Input, offset: number, length: number, at: number): void {
+    if ('bytes' in input) {
+      this.#bytes.set(input.bytes.subarray(offset - input.from, offset - input.from + length), at);
+      return;
+    }
+    for (let done = 0; done < length; ) {
+      const read = fs.readSync(input.fd, this.#bytes, at + done, length - done, input.offset + offset + done);
+      if (read === 0) throw new SourceShrank(input.path);
+      done += read;
+    }
+  }
+}
+
+type QuantizePiece = Extract<WritePiece, { kind: 'quantize' }>;
+
+/** One source matrix of a weight; `origin` is its first element. */
+interface Matrix extends Exchange {
+  piece: QuantizePiece;
+  origin: number;
+}
+
+interface Area {
+  row: number;
+  column: number;
+  rows: number;
+  columns: number;
+}
+
+/** Consecutive channels. */
+interface Window {
+  first: number;
+  count: number;
+}
+
+/** The output chunk: a buffer that is hashed and written whenever it is full enough. */
+class Output {
+  readonly #bytes: Uint8Array;
+  readonly #task: { fd: number; position: number; length: number };
+  readonly #hash: Hash = createHash('sha256');
+  #position: number;
+  #filled = 0;
+
+  constructor(bytes: Uint8Array, task: { fd: number; position: number; length: number }) {
+    this.#bytes = bytes;
+    this.#task = task;
+    this.#position = task.position;
+  }
+
+  /** Where the next `length` ≤ FLUSH bytes go. */
+  reserve(length: number): number {
+    if (this.#filled + length > FLUSH) this.flush();
+    return OUT + this.#filled;
+  }
+
+  /** Takes over what was made at the reserved place. */
+  commit(length: number): void {
+    this.#filled += length;
+  }
+
+  /** Hashes and writes what is in the buffer; afterwards all of it (TILE bytes) is free. Says where it begins. */
+  flush(): number {
+    const filled = this.#filled;
+    this.#filled = 0;
+    if (filled > 0) this.put(OUT, OUT + filled);
+    return OUT;
+  }
+
+  /** Hashes and writes [from, until) of the memory as the chunk's next bytes. */
+  put(from: number, until: number): void {
+    this.#hash.update(this.#bytes.subarray(from, until));
+    this.write(from, until, 0);
+    this.#position += until - from;
+  }
+
+  /** Writes [from, until) of the memory `ahead` bytes behind the chunk's next byte, to be hashed by `readBack`. */
+  write(from: number, until: number, ahead: number): void {
+    for (let at = from; at < until; ) {
+      at += fs.writeSync(this.#task.fd, this.#bytes, at, until - at, this.#position + ahead + at - from);
+    }
+  }
+
+  /** Hashes the next `length` bytes, which `write` put into the file out of order. */
+  readBack(length: number): void {
+    for (const { count } of blocks(0, length, FLUSH)) {
+      const read = fs.readSync(this.#task.fd, this.#bytes, OUT, count, this.#position);
+      if (read !== count) throw new Error(`${count - read} of ${count} bytes just written are missing`);
+      this.#hash.update(this.#bytes.subarray(OUT, OUT + count));
+      this.#position += count;
+    }
+  }
+
+  finish(): string {
+    this.flush();
+    const made = this.#position - this.#task.position;
+    if (made !== this.#task.length) throw new Error(`A chunk of ${this.#task.length} bytes came out with ${made}`);
+    return this.#hash.digest('hex');
+  }
+}
+
+/** Cuts [start, start + count) into blocks of at most `longest`. */
+function* blocks(start: number, count: number, longest = BLOCK): Generator<{ start: number; count: number }> {
+  const end = start + count;
+  for (let at = start; at < end; at += longest) yield { start: at, count: Math.min(longest, end - at) };
+}
+
+/**
+ * Cuts a range of elements so that each part's channels fit the window and, where they are not all of the tensor's, do
+ * not start over within it.
+ */
+function* windowed(
+  geometry: Channels,
+  start: number,
+  count: number,
+): Generator<{ start: number; count: number; window: Window }> {
+  const { channels, inner } = geometry;
+  const all = touched(geometry, start, count);
+  if (all.count <= WINDOW) {
+    yield { start, count, window: all };
+    return;
+  }
+  const end = start + count;
+  for (let at = start; at < end; ) {
+    const run = Math.floor(at / inner);
+    const round = Math.floor(run / channels);
+    const until = Math.min(end, (round + 1) * channels * inner, (run + WINDOW) * inner);
+    yield { start: at, count: until - at, window: touched(geometry, at, until - at) };
+    at = until;
+  }
+}
+
+/** The channels of a range of elements; all of them where they start over within it. */
+function touched({ channels, inner }: Channels, start: number, count: number): Window {
+  const firstRun = Math.floor(start / inner);
+  const runs = Math.floor((start + count - 1) / inner) - firstRun + 1;
+  const first = firstRun % channels;
+  return first + runs > channels ? { first: 0, count: channels } : { first, count: runs };
+}

@@ -1,0 +1,160 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { CHUNK_BYTES, rootOf } from '../../model/digest.ts';
+import type { Segment } from '../../model/types.ts';
+import { channelsOf, exchangeOf } from './geometry.ts';
+import { elementBytes, inputOf } from './input.ts';
+import { diskError, type Pool } from './pool.ts';
+import type { Task, WritePiece } from './tasks.ts';
+import type { StreamJob, StreamLayout, WrittenFile } from './types.ts';
+
+/**
+ * Pass 2: writes the files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. The
+ * files are new (an existing path is an error), complete and fsynced when this returns; on any error or abort they are
+ * removed. `onBytes` hears how many more output bytes were written.
+ */
+export async function writeFiles(
+  layouts: readonly StreamLayout[],
+  pool: Pool,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<WrittenFile[]> {
+  const files: OutputFile[] = [];
+  try {
+    for (const layout of layouts) files.push(await OutputFile.create(layout));
+    await pool.runAll(tasks(files, pool), ({ file, index, length }, digest) => {
+      file.chunks[index] = digest;
+      file.writeBehind();
+      onBytes(length);
+    });
+    for (const file of files) await file.sync();
+    return files.map(({ layout, chunks }) => ({ path: layout.path, size: layout.size, chunks, root: rootOf(chunks) }));
+  } catch (error) {
+    // Whatever went wrong, no worker may still write to what is about to be removed.
+    await pool.stop();
+    for (const file of files) await file.remove();
+    throw error;
+  } finally {
+    for (const file of files) await file.close();
+  }
+}
+
+/** A file on its way to the disk. */
+class OutputFile {
+  readonly layout: StreamLayout;
+  readonly handle: FileHandle;
+  readonly chunks: string[] = [];
+  #flushing: Promise<void> | undefined;
+
+  private constructor(layout: StreamLayout, handle: FileHandle) {
+    this.layout = layout;
+    this.handle = handle;
+  }
+
+  static async create(layout: StreamLayout): Promise<OutputFile> {
+    const handle = await open(layout.path, 'wx+').catch((error) => {
+      throw diskError(error, layout.path) ?? error;
+    });
+    return new OutputFile(layout, handle);
+  }
+
+  /** Starts the disk on what is written already, while the workers go on; one flush at a time. */
+  writeBehind(): void {
+    this.#flushing ??= this.handle.datasync().then(
+      () => {
+        this.#flushing = undefined;
+      },
+      // A failed flush stays: `sync` reports it, and later flushes could claim success for lost pages.
+      (error) => Promise.reject(error),
+    );
+    this.#flushing?.catch(() => {});
+  }
+
+  async sync(): Promise<void> {
+    try {
+      await this.#flushing;
+      await this.handle.sync();
+    } catch (error) {
+      throw diskError(error, this.layout.path) ?? error;
+    }
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.layout.path, { force: true });
+  }
+
+  async close(): Promise<void> {
+    await this.#flushing?.catch(() => {});
+    await this.handle.close();
+  }
+}
+
+interface Chunk {
+  file: OutputFile;
+  index: number;
+  length: number;
+}
+
+function* tasks(files: readonly OutputFile[], pool: Pool): Generator<[Extract<Task, { kind: 'write' }>, Chunk]> {
+  for (const file of files) {
+    const { path, size, segments } = file.layout;
+    let first = 0;
+    for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
+      const end = Math.min(position + CHUNK_BYTES, size);
+      const pieces: WritePiece[] = [];
+      for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
+        const segment = segments[i]!;
+        const from = Math.max(position, segment.offset);
+        const until = Math.min(end, segment.offset + segment.length);
+        if (until > from) pieces.push(pieceOf(segment, from - segment.offset, until - from, pool));
+        if (until < end) first = i + 1;
+      }
+      const length = end - position;
+      yield [
+        { kind: 'write', fd: file.handle.fd, path, position, length, pieces },
+        { file, index, length },
+      ];
+    }
+  }
+}
+
+/** `length` bytes of a segment, `skip` bytes after its start, as a worker makes them. */
+function pieceOf(segment: Segment<StreamJob>, skip: number, length: number, pool: Pool): WritePiece {
+  switch (segment.kind) {
+    case 'zeros':
+      return { kind: 'zeros', length };
+    case 'bytes':
+      return { kind: 'copy', length, input: { bytes: segment.bytes.slice(skip, skip + length), from: 0 } };
+    case 'file': {
+      const fd = pool.sources.fd(segment.path);
+      return { kind: 'copy', length, input: { fd, path: segment.path, offset: segment.sourceOffset + skip } };
+    }
+    case 'job':
+      return jobPiece(segment.job, skip, length, pool);
+  }
+}
+
+function jobPiece(job: StreamJob, skip: number, length: number, pool: Pool): WritePiece {
+  if (job.kind === 'float16') {
+    const { source } = job;
+    const start = Math.floor(skip / 2);
+    const size = elementBytes(source);
+    const elements = Math.ceil((skip + length) / 2) - start;
+    const input = inputOf(source.source, start * size, elements * size, pool);
+    return { kind: 'float16', length, floats: { input, dtype: source.dtype }, start, skip: skip % 2 ? 1 : 0 };
+  }
+  const { source, axis, permutation, target } = job.job;
+  const exchange = permutation && exchangeOf(source.dims, permutation);
+  const size = elementBytes(source);
+  // Exchanged rows and columns come from anywhere in the source.
+  const [from, bytes] = exchange ? [0, source.length] : [skip * size, length * size];
+  return {
+    kind: 'quantize',
+    length,
+    floats: { input: inputOf(source.source, from, bytes, pool), dtype: source.dtype },
+    start: skip,
+    unsigned: target === 'uint8',
+    ...channelsOf(source.dims, axis),
+    scales: job.parameters.scales,
+    zeroPoints: job.parameters.zeroPoints,
+    exchange,
+  };
+}
