@@ -14,3 +14,4 @@ export {
   type Verdict,
   writeReceipt,
 } from './receipt.ts';
+export { replaceFile } from './replace-file.ts';

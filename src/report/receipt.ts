@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { VERSION } from '../version.generated.ts';
+import { replaceFile } from './replace-file.ts';
 
 /** A file that an action read or wrote, identified by its root (see `src/model/digest.ts`). */
 export interface FileIdentity {
@@ -90,19 +90,9 @@ export function pathInReceipt(file: string, receipt: string): string {
  */
 export async function writeReceipt<Results>(receipt: Receipt<Results>, file: string): Promise<void> {
   const text = `${JSON.stringify(receipt, refuseNonFinite, 2)}\n`;
-  const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    await mkdir(path.dirname(file), { recursive: true });
-    const handle = await open(temporary, 'wx');
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
+    await replaceFile(file, text);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
     throw new InputError(
       `The receipt ${file} cannot be written (${messageOf(error)}): name a writable file or folder.`,
       {

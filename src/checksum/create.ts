@@ -1,0 +1,89 @@
+import { stat } from 'node:fs/promises';
+import { digestFile, type FileDigests, readError } from './digest.ts';
+import { locateManifest, nameIn, readManifest, writeManifest } from './files.ts';
+import { knownChunks } from './known.ts';
+import { checkName } from './manifest.ts';
+import { openPool } from './pool.ts';
+import { writeReceipts } from './receipts.ts';
+import { selectFiles } from './select.ts';
+import type { CheckedFile, ChecksumContext, ChecksumOptions, ChecksumResult } from './types.ts';
+
+/**
+ * Writes `SHA256SUMS` and `SHA256SUMS.json` over the files that `options.path` names; entries of other files stay.
+ * @throws InputError where a file is missing, unreadable, outside the manifest's folder, or changes meanwhile, and
+ * where a manifest is there that cannot be read.
+ */
+export async function createManifest(options: ChecksumOptions, context: ChecksumContext): Promise<ChecksumResult> {
+  const started = performance.now();
+  const { log } = context;
+  const { files, models } = await selectFiles(options.path);
+  const paths = locateManifest(options.manifest, files);
+  const names = new Map(files.map((file) => [file, nameIn(paths.folder, file)]));
+  for (const name of names.values()) checkName(name, paths.sums);
+  const { sums, chunked } = await readManifest(paths);
+  const known = await knownChunks(files, options.receipts ?? [], log);
+  for (const receipt of new Set([...known.values()].map(({ receipt }) => receipt))) {
+    log.info(`Chunk digests are taken from ${receipt}.`);
+  }
+
+  const digests = await digestAll(files, known, options, context);
+  const entries = new Map(sums?.entries);
+  const chunks = new Map(chunked);
+  for (const [file, digest] of digests) {
+    const name = names.get(file) as string;
+    entries.set(name, digest.sha256);
+    chunks.set(name, digest);
+  }
+  await writeManifest(paths, { entries, comments: sums?.comments ?? [] }, chunks);
+
+  const checked = files.map((file): CheckedFile => {
+    const { size, sha256, root } = digests.get(file) as FileDigests;
+    return { name: names.get(file) as string, status: 'ok', size, sha256, root };
+  });
+  const bytes = checked.reduce((sum, { size }) => sum + (size ?? 0), 0);
+  const result: ChecksumResult = {
+    mode: 'create',
+    manifest: paths.sums,
+    verdict: 'pass',
+    verified: true,
+    files: checked,
+    mismatched: [],
+    failures: [],
+    warnings: [],
+    bytes,
+    ms: performance.now() - started,
+    receipts: [],
+  };
+  return writeReceipts(result, { options, context, paths, models, digests });
+}
+
+async function digestAll(
+  files: readonly string[],
+  known: Awaited<ReturnType<typeof knownChunks>>,
+  options: ChecksumOptions,
+  { log, signal }: ChecksumContext,
+): Promise<Map<string, FileDigests>> {
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  let done = 0;
+  const pool = openPool({
+    threads: options.threads,
+    signal,
+    onBytes(bytes) {
+      done += bytes;
+      log.progress({ label: 'checksum', done, total, unit: 'bytes' });
+    },
+  });
+  try {
+    const digested = files.map(async (file): Promise<[string, FileDigests]> => {
+      try {
+        return [file, await digestFile(file, pool, known.get(file))];
+      } catch (error) {
+        throw readError(file, error);
+      }
+    });
+    return new Map(await Promise.all(digested));
+  } finally {
+    await pool.close();
+  }
+}
