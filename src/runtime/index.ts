@@ -1,0 +1,19 @@
+/** The runtime room: onnxruntime-node found, a model in a process of its own, samples for it, and what machine this is. */
+export { ELEMENT_BYTES, elementCount, fromFloat16, isFloating, isNumeric, toFloat16, viewAs } from './dtype.ts';
+export { environment, type Machine } from './environment.ts';
+export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
+export { availableMemory } from './memory.ts';
+export type { OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
+export { loadSamples, type SampleOptions, type Samples } from './samples/index.ts';
+export {
+  type MeasureOptions,
+  openSession,
+  type PlacedNode,
+  placeNodes,
+  type RunOptions,
+  type Session,
+  type SessionOptions,
+  timingStatistics,
+} from './session.ts';
+export { coefficientOfVariation, mean, median, percentile, robustVariation } from './statistics.ts';
+export * from './types.ts';

@@ -1,0 +1,79 @@
+import type {
+  Feeds,
+  OutputSummary,
+  ProcessMemory,
+  ProviderChoice,
+  ProviderReport,
+  SpooledTensor,
+  ValueInfo,
+} from './types.ts';
+
+/** What `openSession` tells its child; every request carries a number that its answer repeats. */
+export type Request =
+  | ({ kind: 'open' } & OpenRequest)
+  | { kind: 'run'; feeds: Feeds; outputs: OutputMode; fetch?: string[]; directory?: string }
+  | { kind: 'measure'; feeds: Feeds[]; warmup: number; runs: number; maxSeconds: number }
+  | { kind: 'memory' }
+  | { kind: 'profile' }
+  | { kind: 'close' };
+
+export interface OpenRequest {
+  /** Folder of onnxruntime-node. */
+  runtime: string;
+  model: string;
+  provider: ProviderChoice;
+  threads: number;
+  arena: boolean;
+  /** Prefix of the profile that `profile` ends; absent: no profiling, which costs time. */
+  profilePrefix?: string;
+}
+
+/** What becomes of an inference's outputs: dropped, described, or written to files. */
+export type OutputMode = 'discard' | 'summary' | 'spool';
+
+export interface OpenAnswer {
+  /** Milliseconds to load onnxruntime-node's library. */
+  runtimeMs: number;
+  /** Milliseconds to make the session: reading, optimizing, prepacking. */
+  ms: number;
+  /** Resident bytes with the runtime loaded and no model. */
+  baselineBytes: number;
+  residentBytes: number;
+  inputs: ValueInfo[];
+  outputs: ValueInfo[];
+  provider: ProviderReport;
+}
+
+export interface RunAnswer {
+  ms: number;
+  summaries: OutputSummary[];
+  spooled: SpooledTensor[];
+  /** Milliseconds spent on summaries or files, not part of `ms`. */
+  handlingMs: number;
+}
+
+export interface MeasureAnswer {
+  firstMs: number;
+  runs: number[];
+  endedBy: 'runs' | 'time';
+  throttledUs?: number;
+}
+
+export interface Answers {
+  open: OpenAnswer;
+  run: RunAnswer;
+  measure: MeasureAnswer;
+  memory: ProcessMemory;
+  /** Path of the profile file. */
+  profile: string;
+  close: null;
+}
+
+/** Why a request failed, as the child can tell. `provider` is the user's mistake; the rest are the model's or machine's. */
+export type ChildFailure = 'load' | 'unsupported-operator' | 'run' | 'out-of-memory' | 'provider' | 'bug';
+
+export type ToChild = { id: number; request: Request };
+export type FromChild =
+  | { id: number; kind: 'answer'; answer: Answers[keyof Answers] }
+  | { id: number; kind: 'alive' }
+  | { id: number; kind: 'failure'; failure: ChildFailure; message: string; present?: string[] };

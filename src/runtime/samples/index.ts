@@ -1,0 +1,208 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { InputError, messageOf } from '../../errors.ts';
+import type { Feeds, ValueInfo } from '../types.ts';
+import { checkFeeds } from './check.ts';
+import { generateFeeds } from './generate.ts';
+import { readJsonSamples } from './json.ts';
+import { parseNpy, unstack } from './npy.ts';
+import { parseDims, parseRanges, type Range, resolveShapes } from './options.ts';
+import { readTestDataSet } from './tensor-proto.ts';
+import { readWav, wavFeeds } from './wav.ts';
+import { readZip } from './zip.ts';
+
+export interface SampleOptions {
+  /** Sizes of symbolic dimensions: `batch=1,seq=16`, also `x.2=48` by position or `x=1x3x48x320` whole. */
+  dims?: string;
+  /** Bounds of generated values, inclusive: `audio_codes=0..1023`. */
+  ranges?: string;
+  /** Ranges that the caller read off the graph (ids within an embedding table), by input name; `ranges` overrules them. */
+  inferredRanges?: Record<string, Range>;
+  /** Samples to make; for files at most as many as there are. Default 8. */
+  count?: number;
+  /** Default 0. */
+  seed?: number;
+  /** Hz that the model expects of a WAV, default 16000. */
+  sampleRate?: number;
+}
+
+/** Inputs for a model, made or read one at a time. */
+export interface Samples {
+  readonly length: number;
+  /** What a reader of the figures must know: ranges that were guessed, samples that repeat. */
+  readonly notes: readonly string[];
+  /** Name for reports: a file, a member of it, or `generated 3 (seed 0)`. */
+  name(index: number): string;
+  /** Every index gives the same feeds each time. Checked against the model's inputs; throws InputError. */
+  get(index: number): Promise<Feeds>;
+}
+
+interface Source {
+  name: string;
+  read(): Promise<Feeds> | Feeds;
+}
+
+const DEFAULT_COUNT = 8;
+const DEFAULT_SAMPLE_RATE = 16_000;
+
+/**
+ * Samples from a `.npz`, `.npy`, `.wav` or `.json` file, from a folder of those or of ONNX `test_data_set_*`, or, without
+ * `spec`, generated from the signature.
+ * @throws InputError for a file that is broken, empty or does not fit the model
+ */
+export async function loadSamples(
+  spec: string | undefined,
+  inputs: readonly ValueInfo[],
+  options: SampleOptions = {},
+): Promise<Samples> {
+  const odd = inputs.find(({ dtype }) => dtype === 'other' || dtype === 'string');
+  if (odd) throw new InputError(`Input ${odd.name} is no tensor of numbers, and nothing else can be fed here.`);
+  return spec ? fromFiles(spec, inputs, options) : generated(inputs, options);
+}
+
+async function generated(inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {
+  const count = options.count ?? DEFAULT_COUNT;
+  const seed = options.seed ?? 0;
+  const shapes = resolveShapes(inputs, parseDims(options.dims), 'strict');
+  const ranges = parseRanges(options.ranges, inputs);
+  const recipe = {
+    inputs,
+    shapes,
+    ranges,
+    inferred: options.inferredRanges ?? {},
+    seed,
+    sampleRate: options.sampleRate ?? DEFAULT_SAMPLE_RATE,
+  };
+  const notes = new Set<string>();
+  generateFeeds(recipe, 0, notes);
+  if (count > 1 && digestOf(generateFeeds(recipe, 0)) === digestOf(generateFeeds(recipe, 1))) {
+    notes.add('The inputs leave no room for samples that differ; give ranges.');
+  }
+  return {
+    length: count,
+    notes: [...notes],
+    name: (index) => `generated ${index} (seed ${seed})`,
+    get: async (index) => generateFeeds(recipe, index),
+  };
+}
+
+async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {
+  const sources = await sourcesOf(path.resolve(spec), inputs, options);
+  if (sources.length === 0) {
+    throw new InputError(
+      `samples: ${spec} holds no sample; it should be a .npz, .npy, .wav or .json file, or a folder of those or of test_data_set_*.`,
+    );
+  }
+  const used = sources.slice(0, options.count ?? sources.length);
+  const get = async (index: number): Promise<Feeds> => {
+    const source = used[index];
+    if (!source) throw new RangeError(`sample ${index} of ${used.length}`);
+    const feeds = await source.read();
+    checkFeeds(feeds, inputs, source.name);
+    return feeds;
+  };
+  const notes: string[] = [];
+  const first = digestOf(await get(0));
+  if (used.length === 1) notes.push('There is one sample only, so every inference sees the same input.');
+  else if (first === digestOf(await get(1))) notes.push(`${used[0]!.name} and ${used[1]!.name} are the same.`);
+  return { length: used.length, notes, name: (index) => used[index]!.name, get };
+}
+
+async function sourcesOf(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Source[]> {
+  const kind = await stat(file).catch((error: unknown) => {
+    throw new InputError(`samples: ${file} cannot be read (${messageOf(error)}); name an existing file or folder.`);
+  });
+  if (kind.isDirectory()) return sourcesOfFolder(file, inputs, options);
+  switch (path.extname(file).toLowerCase()) {
+    case '.npz':
+      return npzSources(file, inputs);
+    case '.npy':
+      return npySources(file, inputs);
+    case '.json':
+      return (await readJsonSamples(file, inputs)).map((feeds, index) => ({
+        name: `${file}[${index}]`,
+        read: () => feeds,
+      }));
+    case '.wav':
+      return wavSources(file, inputs, options);
+    default:
+      throw new InputError(`samples: ${file} is of no known kind; give .npz, .npy, .wav, .json or a folder.`);
+  }
+}
+
+async function sourcesOfFolder(
+  folder: string,
+  inputs: readonly ValueInfo[],
+  options: SampleOptions,
+): Promise<Source[]> {
+  const names = (await readdir(folder)).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  if (names.some((name) => /^input_\d+\.pb$/.test(name))) return [testDataSet(folder, inputs)];
+  const sets = names.filter((name) => name.startsWith('test_data_set_'));
+  if (sets.length > 0) return sets.map((name) => testDataSet(path.join(folder, name), inputs));
+  const files = names.filter((name) => /\.(npz|npy|wav|json)$/i.test(name));
+  const sources: Source[] = [];
+  for (const name of files) sources.push(...(await sourcesOf(path.join(folder, name), inputs, options)));
+  return sources;
+}
+
+const testDataSet = (folder: string, inputs: readonly ValueInfo[]): Source => ({
+  name: folder,
+  read: () => readTestDataSet(folder, inputs),
+});
+
+/** One array per input; arrays with one dimension more than the input are stacks of samples. */
+async function npzSources(file: string, inputs: readonly ValueInfo[]): Promise<Source[]> {
+  const stacks = new Map<string, Feeds[string][]>();
+  for (const { name, bytes } of await readZip(file)) {
+    const input = name.replace(/\.npy$/, '');
+    stacks.set(
+      input,
+      unstack(
+        parseNpy(bytes, `${file}:${name}`),
+        inputs.find((candidate) => candidate.name === input),
+      ),
+    );
+  }
+  if (stacks.size === 0) throw new InputError(`samples: ${file} holds no array.`);
+  const count = Math.max(...[...stacks.values()].map((stack) => stack.length));
+  for (const [name, stack] of stacks) {
+    if (stack.length !== count && stack.length !== 1) {
+      throw new InputError(
+        `samples: ${file} has ${stack.length} of ${name} but ${count} of another input; give as many of each.`,
+      );
+    }
+  }
+  return Array.from({ length: count }, (_, index) => ({
+    name: count === 1 ? file : `${file}[${index}]`,
+    read: () => Object.fromEntries([...stacks].map(([name, stack]) => [name, stack[index] ?? stack[0]!])),
+  }));
+}
+
+async function npySources(file: string, inputs: readonly ValueInfo[]): Promise<Source[]> {
+  const [only, ...others] = inputs;
+  if (!only || others.length > 0) {
+    const names = inputs.map(({ name }) => name).join(', ');
+    throw new InputError(
+      `samples: ${file} is one array, but the model has ${inputs.length} inputs (${names}); use a .npz with an array for each.`,
+    );
+  }
+  const stack = unstack(parseNpy(await readFile(file), file), only);
+  return stack.map((tensor, index) => ({
+    name: stack.length === 1 ? file : `${file}[${index}]`,
+    read: () => ({ [only.name]: tensor }),
+  }));
+}
+
+async function wavSources(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Source[]> {
+  const sampleRate = options.sampleRate ?? DEFAULT_SAMPLE_RATE;
+  const shapes = resolveShapes(inputs, parseDims(options.dims), 'open');
+  const windows = wavFeeds(await readWav(file), { file, inputs, shapes, sampleRate });
+  return windows.map((read, index) => ({ name: windows.length === 1 ? file : `${file}[${index}]`, read }));
+}
+
+function digestOf(feeds: Feeds): string {
+  const hash = createHash('sha256');
+  for (const name of Object.keys(feeds).sort()) hash.update(name).update(feeds[name]!.data);
+  return hash.digest('hex');
+}

@@ -1,0 +1,66 @@
+import { InputError } from '../../errors.ts';
+import { ELEMENT_BYTES, elementCount } from '../dtype.ts';
+import type { DType, Tensor, ValueInfo } from '../types.ts';
+
+const NPY_DTYPES: Record<string, DType> = {
+  f2: 'float16',
+  f4: 'float32',
+  f8: 'float64',
+  i1: 'int8',
+  i2: 'int16',
+  i4: 'int32',
+  i8: 'int64',
+  u1: 'uint8',
+  u2: 'uint16',
+  u4: 'uint32',
+  u8: 'uint64',
+  b1: 'bool',
+};
+
+/**
+ * A NumPy array file (format 1.0 to 3.0): little-endian, C order.
+ * @throws InputError for anything else; `file` is how the message names it
+ */
+export function parseNpy(bytes: Uint8Array, file: string): Tensor {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (buffer.length < 12 || buffer.toString('latin1', 0, 6) !== '\x93NUMPY') {
+    throw new InputError(`samples: ${file} is no NumPy array; write it with numpy.save.`);
+  }
+  const wide = buffer[6]! >= 2;
+  const start = wide ? 12 : 10;
+  const end = start + (wide ? buffer.readUInt32LE(8) : buffer.readUInt16LE(8));
+  const header = buffer.toString('latin1', start, Math.min(end, buffer.length));
+  const descr = /'descr':\s*'([<>|=]?)(\w+)'/.exec(header);
+  const shape = /'shape':\s*\(([\d,\sL]*)\)/.exec(header);
+  const dtype = NPY_DTYPES[descr?.[2] ?? ''];
+  if (!descr || !shape || !dtype) throw new InputError(`samples: ${file} has a header that no tensor of numbers has.`);
+  if (descr[1] === '>') throw new InputError(`samples: ${file} is big-endian; save it with .astype('<${descr[2]}').`);
+  if (/'fortran_order':\s*True/.test(header)) {
+    throw new InputError(`samples: ${file} is in Fortran order; save numpy.ascontiguousarray of it.`);
+  }
+  const dims = shape[1]!
+    .split(',')
+    .map((size) => size.trim())
+    .filter((size) => size !== '')
+    .map((size) => Number.parseInt(size, 10));
+  const data = bytes.subarray(end);
+  const needed = elementCount(dims) * ELEMENT_BYTES[dtype];
+  if (data.byteLength !== needed) {
+    throw new InputError(
+      `samples: ${file} is cut off or overlong: shape [${dims.join(',')}] needs ${needed} bytes, there are ${data.byteLength}.`,
+    );
+  }
+  return { dtype, dims, data };
+}
+
+/** An array with one dimension more than its input is a stack of samples along the first; any other is one sample. */
+export function unstack(tensor: Tensor, input: ValueInfo | undefined): Tensor[] {
+  if (!input || tensor.dims.length !== input.dims.length + 1) return [tensor];
+  const [count, ...dims] = tensor.dims as [number, ...number[]];
+  const stride = elementCount(dims) * ELEMENT_BYTES[tensor.dtype];
+  return Array.from({ length: count }, (_, index) => ({
+    dtype: tensor.dtype,
+    dims,
+    data: tensor.data.subarray(index * stride, (index + 1) * stride),
+  }));
+}

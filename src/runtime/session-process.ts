@@ -1,0 +1,394 @@
+/**
+ * The child process of one session: it loads onnxruntime-node, so that a crash, a hang or a full memory is its own and
+ * not the action's. It speaks `protocol.ts` over IPC and ends with its parent.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { bytesOf, type NumericArray, viewAs } from './dtype.ts';
+import { ownMemory } from './memory.ts';
+import type {
+  Answers,
+  ChildFailure,
+  FromChild,
+  MeasureAnswer,
+  OpenAnswer,
+  OpenRequest,
+  Request,
+  RunAnswer,
+  ToChild,
+} from './protocol.ts';
+import { summarize } from './summary.ts';
+import type { DType, Feeds, OutputSummary, Provider, ProviderReport, SpooledTensor, ValueInfo } from './types.ts';
+
+/** The part of onnxruntime-node that we use; it is loaded at run time, so its own types are not imported. */
+interface Ort {
+  InferenceSession: { create(model: string, options: Record<string, unknown>): Promise<OrtSession> };
+  Tensor: new (dtype: string, data: NumericArray, dims: readonly number[]) => unknown;
+  listSupportedBackends(): { name: string; bundled: boolean }[];
+}
+
+interface OrtMetadata {
+  name: string;
+  isTensor: boolean;
+  type?: string;
+  shape?: (number | string)[];
+}
+
+interface OrtTensor {
+  type: string;
+  dims: readonly number[];
+  data: NumericArray | string[];
+}
+
+interface OrtSession {
+  inputMetadata: readonly OrtMetadata[];
+  outputMetadata: readonly OrtMetadata[];
+  run(feeds: Record<string, unknown>, fetches: readonly string[]): Promise<Record<string, OrtTensor>>;
+  release(): Promise<void>;
+  endProfiling(): void;
+}
+
+/** Bytes written to a spool file at a time. */
+const SPOOL_BYTES = 8 * 2 ** 20;
+/** Outputs larger than this are collected at once instead of when V8 sees fit: two of them may not fit. */
+const LARGE_OUTPUT_BYTES = 16 * 2 ** 20;
+/** The parent keeps the other end of this descriptor open as long as it lives. */
+const LIFELINE_FD = 4;
+
+class Failure extends Error {
+  readonly failure: ChildFailure;
+  readonly present: string[];
+
+  constructor(failure: ChildFailure, message: string, present: string[] = []) {
+    super(message);
+    this.failure = failure;
+    this.present = present;
+  }
+}
+
+class SessionProcess {
+  #ort: Ort | undefined;
+  #session: OrtSession | undefined;
+  #profilePrefix: string | undefined;
+  #firstMs: number | undefined;
+
+  async handle(request: Request, alive: () => void): Promise<Answers[keyof Answers]> {
+    switch (request.kind) {
+      case 'open':
+        return this.#open(request);
+      case 'run':
+        return this.#run(request);
+      case 'measure':
+        return this.#measure(request, alive);
+      case 'memory':
+        return settledMemory();
+      case 'profile':
+        return this.#endProfile();
+      case 'close':
+        return null;
+    }
+  }
+
+  async #open(request: OpenRequest): Promise<OpenAnswer> {
+    const beforeRuntime = performance.now();
+    this.#ort = loadRuntime(request.runtime);
+    const runtimeMs = performance.now() - beforeRuntime;
+    const baselineBytes = ownMemory().residentBytes;
+    this.#profilePrefix = request.profilePrefix;
+    const { session, provider, ms } = await createSession(this.#ort, request);
+    this.#session = session;
+    return {
+      runtimeMs,
+      ms,
+      baselineBytes,
+      residentBytes: (await settledMemory()).residentBytes,
+      inputs: session.inputMetadata.map(valueInfo),
+      outputs: session.outputMetadata.map(valueInfo),
+      provider,
+    };
+  }
+
+  async #run(request: Extract<Request, { kind: 'run' }>): Promise<RunAnswer> {
+    const { ort, session } = this.#opened();
+    const fetches = request.fetch ?? readableOutputs(session);
+    const { ms, outputs } = await timedRun(session, toOrt(ort, request.feeds), fetches);
+    this.#firstMs ??= ms;
+    const before = performance.now();
+    const summaries: OutputSummary[] = [];
+    const spooled: SpooledTensor[] = [];
+    let bytes = 0;
+    for (const [index, name] of fetches.entries()) {
+      const output = outputs[name]!;
+      bytes += Array.isArray(output.data) ? 0 : output.data.byteLength;
+      if (request.outputs === 'summary') summaries.push(describe(name, output));
+      if (request.outputs === 'spool') spooled.push(spool(name, output, path.join(request.directory!, `${index}.bin`)));
+      delete outputs[name];
+    }
+    if (bytes > LARGE_OUTPUT_BYTES) await collect();
+    return { ms, summaries, spooled, handlingMs: performance.now() - before };
+  }
+
+  async #measure(request: Extract<Request, { kind: 'measure' }>, alive: () => void): Promise<MeasureAnswer> {
+    const { ort, session } = this.#opened();
+    const samples = request.feeds.map((feeds) => toOrt(ort, feeds));
+    const fetches = readableOutputs(session);
+    let index = 0;
+    const once = async (): Promise<number> => {
+      const { ms, outputs } = await timedRun(session, samples[index++ % samples.length]!, fetches);
+      const bytes = Object.values(outputs).reduce(
+        (sum, { data }) => sum + (Array.isArray(data) ? 0 : data.byteLength),
+        0,
+      );
+      for (const name of fetches) delete outputs[name];
+      if (bytes > LARGE_OUTPUT_BYTES) await collect();
+      this.#firstMs ??= ms;
+      alive();
+      return ms;
+    };
+    const started = performance.now();
+    const elapsed = () => (performance.now() - started) / 1000;
+    for (let i = 0; i < request.warmup && elapsed() < request.maxSeconds; i++) await once();
+    const throttledBefore = throttledMicroseconds();
+    const runs: number[] = [];
+    // At least one run counts, however short the time: no figure at all would help nobody.
+    do runs.push(await once());
+    while (runs.length < request.runs && elapsed() < request.maxSeconds);
+    const throttledAfter = throttledMicroseconds();
+    return {
+      firstMs: this.#firstMs!,
+      runs,
+      endedBy: runs.length < request.runs ? 'time' : 'runs',
+      ...(throttledBefore !== undefined && throttledAfter !== undefined
+        ? { throttledUs: throttledAfter - throttledBefore }
+        : {}),
+    };
+  }
+
+  #endProfile(): string {
+    // InferenceSession.endProfiling is the only way to have the file written whole; its name carries a time stamp.
+    this.#opened().session.endProfiling();
+    const prefix = path.resolve(this.#profilePrefix!);
+    const name = readdirSync(path.dirname(prefix)).find((file) => file.startsWith(path.basename(prefix)));
+    if (!name) throw new Failure('bug', `onnxruntime wrote no profile at ${prefix}*`);
+    return path.join(path.dirname(prefix), name);
+  }
+
+  #opened(): { ort: Ort; session: OrtSession } {
+    if (!this.#ort || !this.#session) throw new Failure('bug', 'the session was not opened');
+    return { ort: this.#ort, session: this.#session };
+  }
+}
+
+function loadRuntime(directory: string): Ort {
+  try {
+    return createRequire(path.join(directory, 'package.json'))(directory) as Ort;
+  } catch (error) {
+    throw new Failure('load', `onnxruntime-node in ${directory} does not load: ${String(error)}`);
+  }
+}
+
+async function createSession(
+  ort: Ort,
+  request: OpenRequest,
+): Promise<{ session: OrtSession; provider: ProviderReport; ms: number }> {
+  const present = presentProviders(ort, request.runtime);
+  if (request.provider !== 'auto' && !present.includes(request.provider)) {
+    throw new Failure('provider', `${request.provider} is not part of it`, present);
+  }
+  const candidates = request.provider === 'auto' ? present : [request.provider];
+  const refused: ProviderReport['refused'] = [];
+  for (const candidate of candidates) {
+    const before = performance.now();
+    try {
+      const session = await ort.InferenceSession.create(request.model, {
+        executionProviders: [candidate],
+        intraOpNumThreads: request.threads,
+        interOpNumThreads: 1,
+        enableCpuMemArena: request.arena,
+        logSeverityLevel: 3,
+        ...(request.profilePrefix ? { enableProfiling: true, profileFilePrefix: request.profilePrefix } : {}),
+      });
+      const ms = performance.now() - before;
+      return { session, provider: { asked: request.provider, got: candidate, present, refused }, ms };
+    } catch (error) {
+      const message = firstLine(error);
+      if (candidate === 'cpu') throw new Failure(kindOfLoadFailure(message), message);
+      if (request.provider !== 'auto') throw new Failure('provider', message, present);
+      refused.push({ provider: candidate, reason: message });
+    }
+  }
+  throw new Failure('bug', 'no execution provider at all');
+}
+
+/** The providers that can be tried here, best first. CUDA counts only where its library lies beside the binding. */
+function presentProviders(ort: Ort, directory: string): Provider[] {
+  const listed = new Set(ort.listSupportedBackends().map(({ name }) => name));
+  const order: Provider[] = ['cuda', 'dml', 'cpu'];
+  return order.filter((name) => listed.has(name) && (name !== 'cuda' || hasCudaLibrary(directory)));
+}
+
+function hasCudaLibrary(directory: string): boolean {
+  const bin = path.join(directory, 'bin');
+  const library = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
+  if (!existsSync(bin)) return false;
+  return readdirSync(bin).some((napi) => existsSync(path.join(bin, napi, process.platform, process.arch, library)));
+}
+
+function kindOfLoadFailure(message: string): ChildFailure {
+  if (/No Op registered|No opset import|Could not find an implementation|not a registered function/i.test(message)) {
+    return 'unsupported-operator';
+  }
+  return outOfMemory(message) ? 'out-of-memory' : 'load';
+}
+
+const outOfMemory = (message: string): boolean =>
+  /bad.?alloc|failed to allocate memory|Cannot allocate memory|out of memory|Array buffer allocation failed/i.test(
+    message,
+  );
+
+async function timedRun(
+  session: OrtSession,
+  feeds: Record<string, unknown>,
+  fetches: readonly string[],
+): Promise<{ ms: number; outputs: Record<string, OrtTensor> }> {
+  const before = performance.now();
+  try {
+    const outputs = await session.run(feeds, fetches);
+    return { ms: performance.now() - before, outputs: { ...outputs } };
+  } catch (error) {
+    const message = firstLine(error);
+    throw new Failure(outOfMemory(message) ? 'out-of-memory' : 'run', message);
+  }
+}
+
+function toOrt(ort: Ort, feeds: Feeds): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(feeds).map(([name, { dtype, dims, data }]) => {
+      if (dtype === 'string') throw new Failure('run', `input ${name} is of strings, which cannot be fed here`);
+      return [name, new ort.Tensor(dtype, viewAs(dtype, data), dims)];
+    }),
+  );
+}
+
+const readableOutputs = (session: OrtSession): string[] =>
+  session.outputMetadata.filter(({ isTensor }) => isTensor).map(({ name }) => name);
+
+function valueInfo({ name, isTensor, type, shape }: OrtMetadata): ValueInfo {
+  return { name, dtype: isTensor ? (type as DType) : 'other', dims: [...(shape ?? [])] };
+}
+
+function describe(name: string, output: OrtTensor): OutputSummary {
+  const dtype = output.type as DType;
+  const dims = [...output.dims];
+  if (Array.isArray(output.data)) {
+    const digest = createHash('sha256').update(JSON.stringify(output.data)).digest('hex');
+    const range = { notANumber: 0, infinite: 0, min: 0, max: 0 };
+    return { name, dtype, dims, length: 0, elements: output.data.length, ...range, digest };
+  }
+  return {
+    name,
+    dtype,
+    dims,
+    length: output.data.byteLength,
+    elements: output.data.length,
+    ...summarize(dtype, output.data),
+    digest: digestOf(bytesOf(output.data)),
+  };
+}
+
+function digestOf(bytes: Uint8Array): string {
+  const hash = createHash('sha256');
+  // In pieces: a hash takes less than 2 GiB at once.
+  for (let offset = 0; offset < bytes.length; offset += SPOOL_BYTES) {
+    hash.update(bytes.subarray(offset, offset + SPOOL_BYTES));
+  }
+  return hash.digest('hex');
+}
+
+function spool(name: string, output: OrtTensor, file: string): SpooledTensor {
+  const bytes = Array.isArray(output.data) ? Buffer.from(JSON.stringify(output.data)) : bytesOf(output.data);
+  const descriptor = openSync(file, 'w');
+  try {
+    for (let offset = 0; offset < bytes.length; ) {
+      offset += writeSync(descriptor, bytes, offset, Math.min(SPOOL_BYTES, bytes.length - offset));
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+  return { name, dtype: output.type as DType, dims: [...output.dims], path: file, length: bytes.length };
+}
+
+/** Collects garbage and lets finalizers run, so that dropped outputs are really gone. */
+async function collect(): Promise<void> {
+  globalThis.gc?.();
+  await sleep(1);
+  globalThis.gc?.();
+}
+
+/** Memory once it no longer falls: V8 hands freed outputs back from a thread of its own. */
+async function settledMemory(): Promise<Answers['memory']> {
+  await collect();
+  let previous = ownMemory();
+  for (let waited = 0; waited < 3000; waited += 50) {
+    await sleep(50);
+    const current = ownMemory();
+    if (current.residentBytes > previous.residentBytes * 0.995) return current;
+    previous = current;
+  }
+  return previous;
+}
+
+/** µs for which the quota of our control group (v2) held it back, so far. */
+function throttledMicroseconds(): number | undefined {
+  try {
+    const text = readFileSync('/sys/fs/cgroup/cpu.stat', 'utf8');
+    const match = /^throttled_usec (\d+)$/m.exec(text);
+    return match ? Number(match[1]) : undefined;
+  } catch {
+    return undefined; // Not Linux, or another version of control groups.
+  }
+}
+
+const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
+
+/**
+ * A thread that kills this process when the parent is gone. The main thread cannot: an inference blocks it, and one
+ * that never ends would outlive everyone.
+ */
+function endWithParent(): void {
+  const watch = `
+    const socket = new (require('node:net').Socket)({ fd: ${LIFELINE_FD}, readable: true, writable: false });
+    const end = () => process.kill(process.pid, 'SIGKILL');
+    socket.on('end', end).on('error', end).on('close', end).resume();
+  `;
+  new Worker(watch, { eval: true, stdout: false, resourceLimits: { maxOldGenerationSizeMb: 8 } }).unref();
+}
+
+function send(message: FromChild): void {
+  process.send?.(message);
+}
+
+function serve(): void {
+  endWithParent();
+  const session = new SessionProcess();
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+  process.on('message', async ({ id, request }: ToChild) => {
+    try {
+      const answer = await session.handle(request, () => send({ id, kind: 'alive' }));
+      send({ id, kind: 'answer', answer });
+    } catch (error) {
+      const failure = error instanceof Failure ? error : undefined;
+      const message = failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error));
+      const kind = failure?.failure ?? (outOfMemory(message) ? 'out-of-memory' : 'bug');
+      send({ id, kind: 'failure', failure: kind, message, ...(failure ? { present: failure.present } : {}) });
+    }
+  });
+}
+
+serve();

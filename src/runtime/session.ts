@@ -1,0 +1,400 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { constants, tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { stripVTControlCharacters } from 'node:util';
+import { entryPath } from '../entry.ts';
+import { InputError } from '../errors.ts';
+import { type Log, silentLog } from '../report/log.ts';
+import { environment } from './environment.ts';
+import { resolveRuntime } from './locate.ts';
+import type { Answers, FromChild, OpenAnswer, OutputMode, Request, RunAnswer, ToChild } from './protocol.ts';
+import { coefficientOfVariation, mean, percentile } from './statistics.ts';
+import {
+  type Feeds,
+  type ProcessMemory,
+  type Provider,
+  type ProviderChoice,
+  type RuntimeLocation,
+  SessionError,
+  type SessionFailure,
+  type Timings,
+} from './types.ts';
+
+export interface SessionOptions {
+  /** Path of the graph file. */
+  model: string;
+  /** Where onnxruntime-node is; found by `resolveRuntime` when absent. */
+  runtime?: RuntimeLocation;
+  /** Default `auto`: the best that works here, at last `cpu`. */
+  provider?: ProviderChoice;
+  /** Threads within an operator; default: the physical cores this process may use. */
+  threads?: number;
+  /**
+   * ONNX Runtime's CPU memory arena, default on. It keeps the largest outputs ever made until the session ends; off,
+   * they go back to the system, at the price of fetching the pages again each time.
+   */
+  arena?: boolean;
+  /** A request that is silent for so long is a hang; ms, default 10 minutes. A measurement speaks after each inference. */
+  timeoutMs?: number;
+  log?: Log;
+  signal?: AbortSignal;
+}
+
+export interface RunOptions {
+  /** Default `discard`. */
+  outputs?: OutputMode;
+  /** Outputs to compute, default all that are tensors. */
+  fetch?: string[];
+  /** Existing folder for the files of `spool`. The caller removes it. */
+  spoolDirectory?: string;
+}
+
+export interface MeasureOptions {
+  /** Inferences before any counts. */
+  warmup: number;
+  /** Inferences that count; at least 1. */
+  runs: number;
+  /** Seconds after which no further inference starts. */
+  maxSeconds: number;
+}
+
+/** A model loaded in a child process of its own. `close` it, whatever happened. */
+export interface Session {
+  readonly load: OpenAnswer;
+  readonly runtime: RuntimeLocation;
+  /** Threads within an operator, as pinned. */
+  readonly threads: number;
+  readonly arena: boolean;
+  /** Process id of the child. */
+  readonly pid: number;
+  /** One inference. Throws `SessionError`. */
+  run(feeds: Feeds, options?: RunOptions): Promise<RunAnswer>;
+  /** Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. Throws `SessionError`. */
+  measure(feeds: Feeds[], options: MeasureOptions): Promise<Timings>;
+  /** Memory of the child with its outputs released. */
+  memory(): Promise<ProcessMemory>;
+  /** Ends the child and waits until it is gone. Never throws. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_TIMEOUT_MS = 600_000;
+const CLOSE_GRACE_MS = 2000;
+const STDERR_GRACE_MS = 500;
+const STDERR_KEPT = 8192;
+
+/**
+ * Loads a model in a child process.
+ * @throws InputError when the provider asked for is not there or onnxruntime-node cannot be had
+ * @throws SessionError when the model does not load, or takes the process down, or takes too long
+ */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  return open(options, undefined);
+}
+
+/** A node of the optimized graph and the provider that ran it. */
+export interface PlacedNode {
+  name: string;
+  op: string;
+  provider: Provider | string;
+}
+
+/**
+ * Which provider runs each node, by one profiled inference in a session of its own (profiling slows the nodes down).
+ * Nodes that a GPU provider could not take fall back to `cpu`.
+ */
+export async function placeNodes(
+  options: SessionOptions,
+  feeds: Feeds,
+  readProfile: (file: string) => Promise<string>,
+  profilePrefix: string,
+): Promise<PlacedNode[]> {
+  const session = await open(options, profilePrefix);
+  try {
+    await session.run(feeds);
+    return parseProfile(await readProfile(await session.profile()));
+  } finally {
+    await session.close();
+  }
+}
+
+/** The nodes in an ONNX Runtime profile (Chrome trace events of category `Node`), each once. */
+export function parseProfile(json: string): PlacedNode[] {
+  const events = JSON.parse(json) as { cat?: string; name?: string; args?: { op_name?: string; provider?: string } }[];
+  const nodes = new Map<string, PlacedNode>();
+  for (const { cat, name, args } of events) {
+    if (cat !== 'Node' || !name?.endsWith('_kernel_time') || !args?.provider) continue;
+    const node = name.slice(0, -'_kernel_time'.length);
+    const provider = args.provider.replace(/ExecutionProvider$/, '').toLowerCase();
+    nodes.set(node, { name: node, op: args.op_name ?? '', provider });
+  }
+  return [...nodes.values()];
+}
+
+type ProfiledSession = Session & { profile(): Promise<string> };
+
+async function open(options: SessionOptions, profilePrefix: string | undefined): Promise<ProfiledSession> {
+  const log = options.log ?? silentLog;
+  const runtime =
+    options.runtime ?? (await resolveRuntime({ log, ...(options.signal ? { signal: options.signal } : {}) }));
+  const threads = options.threads ?? environment().physicalCores;
+  const arena = options.arena ?? true;
+  const provider = options.provider ?? 'auto';
+  const child = new Child(options.model, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, log, options.signal);
+  let load: OpenAnswer;
+  try {
+    load = await child.ask('open', {
+      kind: 'open',
+      runtime: runtime.directory,
+      model: path.resolve(options.model),
+      provider,
+      threads,
+      arena,
+      ...(profilePrefix ? { profilePrefix } : {}),
+    });
+  } catch (error) {
+    await child.close();
+    if (error instanceof ProviderFailure) throw new InputError(absentProvider(provider, error, runtime));
+    throw error;
+  }
+  for (const { provider: name, reason } of load.provider.refused)
+    log.info(`Provider ${name} does not work here: ${reason}`);
+  return {
+    load,
+    runtime,
+    threads,
+    arena,
+    pid: child.pid,
+    async run(feeds, { outputs = 'discard', fetch, spoolDirectory } = {}) {
+      const directory = spoolDirectory ?? tmpdir();
+      if (outputs === 'spool' && !spoolDirectory) throw new TypeError('spooling needs a spoolDirectory');
+      return child.ask('run', { kind: 'run', feeds, outputs, directory, ...(fetch ? { fetch } : {}) });
+    },
+    async measure(feeds, { warmup, runs, maxSeconds }) {
+      if (feeds.length === 0) throw new TypeError('measuring needs at least one sample');
+      const answer = await child.ask('measure', { kind: 'measure', feeds, warmup, runs, maxSeconds });
+      return { ...answer, warmup, ...timingStatistics(answer.runs) };
+    },
+    memory: () => child.ask('memory', { kind: 'memory' }),
+    profile: () => child.ask('profile', { kind: 'profile' }),
+    close: () => child.close(),
+  };
+}
+
+/** Percentiles and spread of wall times in ms. */
+export function timingStatistics(
+  runs: readonly number[],
+): Pick<Timings, 'p50' | 'p90' | 'p95' | 'p99' | 'mean' | 'variation'> {
+  return {
+    p50: percentile(runs, 0.5),
+    p90: percentile(runs, 0.9),
+    p95: percentile(runs, 0.95),
+    p99: percentile(runs, 0.99),
+    mean: mean(runs),
+    variation: coefficientOfVariation(runs),
+  };
+}
+
+class ProviderFailure extends Error {
+  readonly present: string[];
+
+  constructor(message: string, present: string[]) {
+    super(message);
+    this.present = present;
+  }
+}
+
+interface Waiting {
+  what: Request['kind'];
+  resolve(answer: unknown): void;
+  reject(error: Error): void;
+  timer: NodeJS.Timeout;
+}
+
+/** The child process: requests with answers, timeouts and every way in which it can end. */
+class Child {
+  readonly #process: ChildProcess;
+  readonly #model: string;
+  readonly #timeoutMs: number;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #gone: Promise<void>;
+  readonly #stderrClosed: Promise<unknown>;
+  #nextId = 1;
+  #stderr = '';
+  #ended: SessionError | undefined;
+
+  constructor(model: string, timeoutMs: number, log: Log, signal: AbortSignal | undefined) {
+    this.#model = model;
+    this.#timeoutMs = timeoutMs;
+    const { NODE_OPTIONS: _, ...env } = process.env;
+    this.#process = fork(entryPath('session-process'), [], {
+      serialization: 'advanced',
+      execArgv: ['--expose-gc'],
+      // NODE_OPTIONS of the parent (heap sizes, loaders) would be part of what is measured.
+      env,
+      // The fifth is the lifeline: it closes when this process ends, however it ends.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+    });
+    const keep = (text: Buffer) => {
+      this.#stderr = (this.#stderr + text.toString()).slice(-STDERR_KEPT);
+      log.debug(text.toString().trimEnd());
+    };
+    this.#process.stdout?.on('data', keep);
+    this.#process.stderr?.on('data', keep);
+    this.#stderrClosed = once(this.#process.stderr!, 'close');
+    // A pipe that breaks because the child died tells nothing that `exit` does not tell better.
+    const lifeline = this.#process.stdio[4] as Socket | null;
+    lifeline?.on('error', () => undefined).resume();
+    this.#process.on('message', (message) => this.#receive(message as FromChild));
+    const abort = () => this.#kill(new SessionError('aborted', `${this.#model}: the measurement was cancelled`));
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#gone = new Promise((resolve) => {
+      const ended = (error: SessionError) => {
+        signal?.removeEventListener('abort', abort);
+        this.#fail(error);
+        resolve();
+      };
+      this.#process.on('error', (error) =>
+        ended(new SessionError('exit', `The process of ${model} did not start`, { cause: error })),
+      );
+      // `close` never comes with a descriptor beyond the IPC one, so the last of stderr is waited for by hand.
+      this.#process.on('exit', async (code, exitSignal) => {
+        await Promise.race([this.#stderrClosed, sleep(STDERR_GRACE_MS)]);
+        ended(this.#describeEnd(code, exitSignal));
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? -1;
+  }
+
+  ask<Kind extends keyof Answers>(what: Kind, request: Request): Promise<Answers[Kind]> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(this.#ended);
+        return;
+      }
+      const id = this.#nextId++;
+      const timer = setTimeout(() => this.#timeOut(what), this.#timeoutMs);
+      this.#waiting.set(id, { what, resolve: resolve as (answer: unknown) => void, reject, timer });
+      const message: ToChild = { id, request };
+      // An error here means that the child is gone; its `close` says why.
+      this.#process.send(message, () => undefined);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.#ended) {
+      const patience = setTimeout(() => this.#process.kill('SIGKILL'), CLOSE_GRACE_MS);
+      this.#ended = new SessionError('exit', `The session of ${this.#model} is closed`);
+      this.#process.disconnect?.();
+      await this.#gone;
+      clearTimeout(patience);
+    }
+    await this.#gone;
+  }
+
+  #receive(message: FromChild): void {
+    const waiting = this.#waiting.get(message.id);
+    if (!waiting) return;
+    if (message.kind === 'alive') {
+      waiting.timer.refresh();
+      return;
+    }
+    clearTimeout(waiting.timer);
+    this.#waiting.delete(message.id);
+    if (message.kind === 'answer') waiting.resolve(message.answer);
+    else waiting.reject(this.#describeFailure(message));
+  }
+
+  #describeFailure({ failure, message, present }: Extract<FromChild, { kind: 'failure' }>): Error {
+    if (failure === 'provider') return new ProviderFailure(message, present ?? []);
+    if (failure === 'bug') return new Error(`session process: ${message}`);
+    return new SessionError(failure, sentenceOf(failure, this.#model, message));
+  }
+
+  #timeOut(what: Request['kind']): void {
+    const doing = what === 'open' ? 'load' : what === 'run' || what === 'measure' ? 'finish an inference' : what;
+    const seconds = this.#timeoutMs / 1000;
+    this.#kill(
+      new SessionError(
+        'timeout',
+        `${this.#model} did not ${doing} within ${seconds} s and was stopped: it hangs, or needs a longer timeout`,
+      ),
+    );
+  }
+
+  #kill(error: SessionError): void {
+    this.#fail(error);
+    this.#process.kill('SIGKILL');
+  }
+
+  /** The first reason is the true one; what follows are its consequences. */
+  #fail(error: SessionError): void {
+    this.#ended ??= error;
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(this.#ended);
+    }
+    this.#waiting.clear();
+  }
+
+  #describeEnd(code: number | null, signal: NodeJS.Signals | null): SessionError {
+    const doing = [...this.#waiting.values()].at(-1)?.what ?? 'idle';
+    const when =
+      { open: 'while loading', run: 'while running', measure: 'while being measured' }[doing as string] ?? `(${doing})`;
+    const tail = lastLine(this.#stderr);
+    const said = tail ? `; its last words: ${tail}` : '';
+    const oomText = /bad_alloc|heap out of memory|Cannot allocate memory/i.test(this.#stderr);
+    if (oomText) return new SessionError('out-of-memory', `${this.#model} ran out of memory ${when}${said}`);
+    if (signal === 'SIGKILL') {
+      return new SessionError(
+        'out-of-memory',
+        `${this.#model} was killed ${when} (SIGKILL), as the kernel does when memory runs out; use a machine or a limit with more memory, or a smaller model`,
+      );
+    }
+    if (signal) {
+      const number = constants.signals[signal];
+      return new SessionError(
+        'crash',
+        `${this.#model} took its process down ${when} (${signal}, signal ${number})${said}`,
+      );
+    }
+    return new SessionError('exit', `The process of ${this.#model} ended ${when} with code ${code}${said}`);
+  }
+}
+
+function sentenceOf(failure: SessionFailure, model: string, message: string): string {
+  switch (failure) {
+    case 'unsupported-operator':
+      return `${model} needs an operator that this onnxruntime-node lacks: ${message}`;
+    case 'out-of-memory':
+      return `${model} ran out of memory: ${message}`;
+    case 'load':
+      return `${model} does not load: ${message}`;
+    default:
+      return `${model} does not run: ${message}`;
+  }
+}
+
+/** Where a provider can come from: npm carries CPU everywhere, DirectML in the Windows packages and no CUDA at all. */
+function absentProvider(
+  asked: ProviderChoice,
+  { message, present }: ProviderFailure,
+  runtime: RuntimeLocation,
+): string {
+  const source =
+    asked === 'cuda'
+      ? 'npm carries no CUDA libraries: on Linux x64 install CUDA 12, cuDNN 9 and onnxruntime-node with --onnxruntime-node-install=cuda12, and name its folder in ort-path'
+      : 'DirectML comes with onnxruntime-node on Windows only';
+  const has = present.length > 0 ? present.join(', ') : 'none';
+  return `execution-provider ${asked} does not work here (${message}): onnxruntime-node ${runtime.version} for ${process.platform}-${process.arch} has ${has}; ${source}; or use auto or cpu.`;
+}
+
+function lastLine(text: string): string {
+  return stripVTControlCharacters(text).trim().split('\n').at(-1)?.trim() ?? '';
+}
