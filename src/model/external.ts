@@ -3,7 +3,7 @@ import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { quote } from './quote.ts';
 import { explainReadError, stampFile } from './stamp.ts';
-import type { FileStamp, TensorProto } from './types.ts';
+import type { FileStamp, Model, TensorProto } from './types.ts';
 
 /** Where an external tensor says its bytes are. `length` is `undefined` where the entry leaves it out. */
 export interface ExternalRange {
@@ -23,7 +23,6 @@ export interface ExternalData {
   files(): FileStamp[];
 }
 
-/** `subject` names the model in sentences. */
 export function externalData(modelPath: string): ExternalData {
   const directory = path.dirname(modelPath);
   const files = new Map<string, FileStamp>();
@@ -57,6 +56,34 @@ export function externalData(modelPath: string): ExternalData {
     },
     files: () => [...files.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file),
   };
+}
+
+/**
+ * Bytes of each external data file that no tensor uses: what a rerun appended to an old file, say. Gaps of less than
+ * 64 KiB that end where a page begins are padding and not counted. Files without such bytes are left out.
+ */
+export function orphanedBytes(model: Model): { path: string; bytes: number }[] {
+  const sizes = new Map(model.stamps.map(({ path, size }) => [path, size]));
+  const orphaned = model.externalFiles.map((file) => {
+    const ranges = [...model.tensors.values()].flatMap(({ source }) =>
+      source.kind === 'file' && source.path === file ? [source] : [],
+    );
+    return { path: file, bytes: unusedBytes(ranges, sizes.get(file) ?? 0) };
+  });
+  return orphaned.filter(({ bytes }) => bytes > 0);
+}
+
+const MAX_PADDING = 64 * 2 ** 10;
+
+function unusedBytes(ranges: { offset: number; length: number }[], size: number): number {
+  let used = 0;
+  let unused = 0;
+  for (const { offset, length } of ranges.sort((a, b) => a.offset - b.offset)) {
+    const gap = Math.max(offset - used, 0);
+    if (gap >= MAX_PADDING || offset % 4096 !== 0) unused += gap;
+    used = Math.max(used, offset + length);
+  }
+  return unused + size - used;
 }
 
 /** Reads a tensor's `external_data` entries. */

@@ -1,8 +1,29 @@
-export * from './digest.ts';
+export { explainWriteError, type ModelOutput, openOutput } from './commit.ts';
+export {
+  CHUNK_BYTES,
+  type ChunkDigest,
+  type Digester,
+  digester,
+  digestFile,
+  digestFiles,
+  type FileDigest,
+  rootOf,
+} from './digest.ts';
 export { AttributeType, bitsOf, DataLocation, DataType, dataTypeName } from './enums.ts';
+export { orphanedBytes } from './external.ts';
+export { DATA_ALIGNMENT, type LayoutOptions, layoutModel, type ModelLayout } from './layout.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
-export { assertUnchanged } from './stamp.ts';
+export {
+  type Constant,
+  definingScope,
+  findConstant,
+  type GraphScope,
+  type Use,
+  usesOf,
+  walkGraphs,
+} from './scopes.ts';
+export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 export type {
   ByteSource,
   FileLayout,
@@ -14,3 +35,4 @@ export type {
   TensorRef,
 } from './types.ts';
 export { attributeOf, intOf, opsetOf, subgraphsOf, type TensorPlace, walkTensors } from './walk.ts';
+export { assertOutputDiffers, type WrittenModel, writeModel } from './write.ts';

@@ -2,10 +2,12 @@ import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { decodeModel } from './decode.ts';
-import { externalData } from './external.ts';
+import { DataLocation } from './enums.ts';
+import { externalData, externalRange } from './external.ts';
 import { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 import { locateTensors } from './tensors.ts';
 import type { Model } from './types.ts';
+import { walkTensors } from './walk.ts';
 import { WireError, WireFile } from './wire.ts';
 
 /** Protobuf messages end at 2 GiB. */
@@ -52,6 +54,28 @@ export async function readModel(modelPath: string): Promise<Model> {
 export async function modelFiles(modelPath: string): Promise<string[]> {
   const model = await readModel(modelPath);
   return [model.path, ...model.externalFiles];
+}
+
+/**
+ * The locations that a graph file names, unchecked; none if the file is missing or no model. For cleaning up, where a
+ * broken model must not be in the way.
+ */
+export function namedLocations(graphPath: string): string[] {
+  const subject = `The model "${graphPath}"`;
+  try {
+    const { size } = stampFile(graphPath, subject);
+    const descriptor = openOrExplain(graphPath, subject);
+    try {
+      const { proto } = decodeOrExplain(new WireFile(descriptor, size), subject);
+      const tensors = [...walkTensors(proto)].filter(({ tensor }) => tensor.dataLocation === DataLocation.EXTERNAL);
+      return [...new Set(tensors.map(({ tensor }) => externalRange(tensor, subject).location))];
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    if (error instanceof InputError) return [];
+    throw error;
+  }
 }
 
 function openOrExplain(file: string, subject: string): number {

@@ -1,0 +1,194 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { InputError, messageOf } from '../errors.ts';
+import { digestFile } from './digest.ts';
+import { type Lock, takeLock } from './lock.ts';
+import { namedLocations } from './read.ts';
+
+/** An output in the making. Whoever opens one ends it with `commit` or `abort`. */
+export interface ModelOutput {
+  /** Where to write the graph file until it is committed. */
+  readonly graphPath: string;
+  /** Where to write the external data file until it is committed. */
+  readonly dataPath: string;
+  /**
+   * The name that the written data file will have, which the graph file must give as its location: `<output>.data`,
+   * or `<output>.<first 8 hex of its root>.data` where other weights stand there that a model still uses.
+   */
+  nameData(written: { size: number; root: string }): Promise<string>;
+  /**
+   * Puts the new model in place of the old: syncs both files, renames the data file to `dataName` (if there is one),
+   * then the graph file, which is the one step that counts. Removes data files of earlier outputs that no model uses.
+   */
+  commit(dataName: string | undefined): void;
+  /** Removes what was written. Does nothing after `commit`. */
+  abort(): void;
+}
+
+/**
+ * Begins to write a model to `output`. A killed run leaves the old model or the new one; what else it leaves is
+ * removed by the next run on the same output.
+ *
+ * @throws InputError if another run is writing there, or nothing can be written there.
+ */
+export function openOutput(output: string): ModelOutput {
+  const target = path.resolve(output);
+  const directory = path.dirname(target);
+  const base = path.basename(target);
+  const temporary = (kind: string) => path.join(directory, `.${base}.${token}.${kind}.tmp`);
+  const token = randomBytes(6).toString('hex');
+  const graphPath = temporary('graph');
+  const dataPath = temporary('data');
+  refuseOddTarget(target, output);
+  const lock = explained(output, () => {
+    const taken = takeLock(path.join(directory, `.${base}.lock`), `"${output}"`);
+    removeTemporaries(directory, base);
+    return taken;
+  });
+  let open = true;
+  const close = () => {
+    open = false;
+    rmSync(graphPath, { force: true });
+    rmSync(dataPath, { force: true });
+    lock.release();
+  };
+  return {
+    graphPath,
+    dataPath,
+    nameData: (written) => nameData(target, written),
+    commit(dataName) {
+      try {
+        explained(output, () => {
+          try {
+            replace(lock, directory, { graphPath, dataPath, target, dataName });
+          } finally {
+            // After a failure this removes the new data file, after success the old one.
+            removeUnused(directory, base);
+          }
+        });
+      } finally {
+        close();
+      }
+    },
+    abort() {
+      if (open) close();
+    },
+  };
+}
+
+/** One sentence for a file that cannot be written. */
+export function explainWriteError(cause: unknown, output: string): Error {
+  if (cause instanceof InputError) return cause;
+  const { code, syscall } = cause as NodeJS.ErrnoException;
+  if (syscall === undefined && code === undefined) return cause instanceof Error ? cause : new Error(messageOf(cause));
+  const why = WRITE_ERRORS[code ?? ''] ?? `cannot be written (${messageOf(cause)}): check the disk`;
+  return new InputError(`The output "${output}" ${why}.`, { cause });
+}
+
+const WRITE_ERRORS: Record<string, string> = {
+  ENOSPC: 'does not fit on its disk: free some space or name an output on another disk',
+  EDQUOT: 'does not fit into the disk quota: free some space or name an output on another disk',
+  EFBIG: 'is larger than its file system or this user allows: name an output on another disk',
+  EROFS: 'lies on a read-only file system: name an output elsewhere',
+  EACCES: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
+  EPERM: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
+  EBUSY: 'is in use by another process: stop it or name another output',
+  ENOENT: 'lies in a folder that does not exist: create the folder first',
+  ENOTDIR: 'lies in a folder that does not exist: a part of its path is a file',
+  ENAMETOOLONG: 'has a longer name than this system allows: shorten it',
+  EIO: 'could not be written: the disk reports an error',
+};
+
+function explained<T>(output: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw explainWriteError(cause, output);
+  }
+}
+
+function refuseOddTarget(target: string, output: string): void {
+  const found = statSync(target, { throwIfNoEntry: false });
+  if (found?.isDirectory()) throw new InputError(`The output "${output}" is a directory: name a file in it.`);
+  if (found && !found.isFile()) throw new InputError(`The output "${output}" is not a plain file: name another.`);
+}
+
+async function nameData(target: string, written: { size: number; root: string }): Promise<string> {
+  const directory = path.dirname(target);
+  const plain = `${path.basename(target)}.data`;
+  const hashed = `${path.basename(target)}.${written.root.slice(0, 8)}.data`;
+  const isWritten = async (name: string) => {
+    const file = path.join(directory, name);
+    if (statSync(file, { throwIfNoEntry: false })?.size !== written.size) return false;
+    return (await digestFile(file)).root === written.root;
+  };
+  const used = usedNames(directory, path.basename(target));
+  if (await isWritten(plain)) return plain;
+  if (used.has(hashed) && (await isWritten(hashed))) return hashed;
+  return used.has(plain) ? hashed : plain;
+}
+
+function replace(
+  lock: Lock,
+  directory: string,
+  files: { graphPath: string; dataPath: string; target: string; dataName: string | undefined },
+): void {
+  const { graphPath, dataPath, target, dataName } = files;
+  if (dataName !== undefined) syncFile(dataPath);
+  syncFile(graphPath);
+  lock.assertHeld();
+  if (dataName !== undefined) {
+    renameSync(dataPath, path.join(directory, dataName));
+    syncDirectory(directory);
+  }
+  renameSync(graphPath, target);
+  syncDirectory(directory);
+}
+
+function syncFile(file: string): void {
+  const descriptor = openSync(file, 'r+');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Makes renames last. Windows cannot open a directory, and needs it less. */
+function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return;
+  const descriptor = openSync(directory, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** What runs that were killed left behind. We hold the lock, so nobody writes them now. */
+function removeTemporaries(directory: string, base: string): void {
+  const pattern = new RegExp(`^\\.${escaped(base)}\\.(lock\\.)?[0-9a-f]{12}\\.((graph|data)\\.)?tmp$`);
+  for (const name of readdirSync(directory)) {
+    if (pattern.test(name)) rmSync(path.join(directory, name), { force: true });
+  }
+}
+
+/** Removes data files with our names that no model in the directory uses any more. */
+function removeUnused(directory: string, base: string): void {
+  const pattern = new RegExp(`^${escaped(base)}\\.([0-9a-f]{8}\\.)?data$`);
+  const candidates = readdirSync(directory).filter((name) => pattern.test(name));
+  if (candidates.length === 0) return;
+  const used = usedNames(directory, base);
+  for (const name of candidates) if (!used.has(name)) rmSync(path.join(directory, name), { force: true });
+}
+
+/** Names of data files that the models in a directory use. A model may have been renamed, so every graph file counts. */
+function usedNames(directory: string, base: string): Set<string> {
+  const graphs = readdirSync(directory).filter((name) => name.endsWith('.onnx') || name === base);
+  return new Set(graphs.flatMap((name) => namedLocations(path.join(directory, name))));
+}
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

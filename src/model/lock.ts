@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { InputError } from '../errors.ts';
+
+/** A lock file that says who holds it. */
+export interface Lock {
+  /** Throws if another run has taken the lock meanwhile. */
+  assertHeld(): void;
+  release(): void;
+}
+
+interface Owner {
+  token: string;
+  host: string;
+  pid: number;
+  /** When the process started, so that a later process with the same id is not taken for it; null where unknown. */
+  started: string | null;
+}
+
+/**
+ * Takes the lock `file` or says who has it. The lock of a process that is gone is taken over.
+ *
+ * @throws InputError if another run holds it.
+ */
+export function takeLock(file: string, what: string): Lock {
+  const owner: Owner = {
+    token: randomBytes(6).toString('hex'),
+    host: hostname(),
+    pid: process.pid,
+    started: startOf(process.pid),
+  };
+  while (!placed(file, JSON.stringify(owner), owner.token)) setAsideIfStale(file, what);
+  return {
+    assertHeld() {
+      if (ownerOf(file)?.token === owner.token) return;
+      throw new InputError(`Another run took over ${what} meanwhile: let one finish, then run again.`);
+    },
+    release() {
+      if (ownerOf(file)?.token === owner.token) rmSync(file, { force: true });
+    },
+  };
+}
+
+/** Puts a lock file in place unless there is one. A link appears whole or not at all, and never replaces another. */
+function placed(file: string, content: string, token: string): boolean {
+  const own = `${file}.${token}.tmp`;
+  try {
+    writeFileSync(own, content);
+    linkSync(own, file);
+    return true;
+  } catch (error) {
+    const code = codeOf(error) ?? '';
+    // Whoever holds the lock removes strangers' temporary files, ours among them.
+    if (code === 'EEXIST' || (code === 'ENOENT' && existsSync(path.dirname(file)))) return false;
+    if (!NO_LINKS.has(code) || !existsSync(own)) throw error;
+    return placedWithoutLink(file, content);
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+function placedWithoutLink(file: string, content: string): boolean {
+  try {
+    writeFileSync(file, content, { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** What file systems without hard links say. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'UNKNOWN']);
+
+function setAsideIfStale(file: string, what: string): void {
+  const owner = ownerOf(file);
+  if (owner && isAlive(owner)) {
+    const who = owner.host === hostname() ? `process ${owner.pid}` : `process ${owner.pid} on ${owner.host}`;
+    throw new InputError(
+      `Another run (${who}) is writing ${what}: wait for it to finish, or delete "${file}" if it is gone.`,
+    );
+  }
+  const aside = `${file}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  // Another run may have replaced the stale lock by its own between reading and renaming: give that one back.
+  const moved = ownerOf(aside);
+  if (moved && moved.token !== owner?.token) placed(file, JSON.stringify(moved), moved.token);
+  rmSync(aside, { force: true });
+}
+
+function ownerOf(file: string): Owner | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Owner;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** On another host nothing can be known, so its lock counts as held. */
+function isAlive(owner: Owner): boolean {
+  if (owner.host !== hostname()) return true;
+  try {
+    process.kill(owner.pid, 0);
+  } catch (error) {
+    if (codeOf(error) === 'ESRCH') return false;
+  }
+  const started = startOf(owner.pid);
+  return started === null || owner.started === null || started === owner.started;
+}
+
+/** A process's start time in clock ticks since boot, where /proc tells (Linux). */
+function startOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The second field is the command in parentheses and may hold spaces; the start time is field 22.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch (error) {
+    if (codeOf(error) !== undefined) return null;
+    throw error;
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
