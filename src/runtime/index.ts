@@ -1,5 +1,14 @@
 /** The runtime room: onnxruntime-node found, a model in a process of its own, samples for it, and what machine this is. */
-export { ELEMENT_BYTES, elementCount, fromFloat16, isFloating, isNumeric, toFloat16, viewAs } from './dtype.ts';
+export {
+  ELEMENT_BYTES,
+  elementCount,
+  fromFloat16,
+  isFloating,
+  isNumeric,
+  ONNX_DTYPES,
+  toFloat16,
+  viewAs,
+} from './dtype.ts';
 export { environment, type Machine } from './environment.ts';
 export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
 export { availableMemory } from './memory.ts';
