@@ -1,11 +1,12 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Every worker and child process of ours: its name in `dist/` and its module in `src/` and `lib/`. */
-const ENTRIES = {
+/** Every worker, child process and part loaded only when needed: its name in `dist/` and its module in `src/` and `lib/`. */
+export const ENTRIES = {
   'quantize-worker': 'quantize/stream/worker',
   'checksum-worker': 'checksum/worker',
   'session-process': 'runtime/session-process',
+  'cache-service': 'actions/cache-service',
 } as const;
 
 export type EntryName = keyof typeof ENTRIES;

@@ -228,12 +228,12 @@ export const definitions = {
         "description": "Inputs to run the model on: a `.npz`, `.npy`, `.wav` or `.json` file, or a folder of them or of ONNX `test_data_set_*`. Empty: generated from the model's signature and `seed`."
       },
       "dims": {
-        "type": "list",
+        "type": "text",
         "unit": "name=size",
         "description": "Sizes of symbolic dimensions, as `batch=1,seq=16`."
       },
       "ranges": {
-        "type": "list",
+        "type": "text",
         "unit": "input=low..high",
         "description": "Ranges of generated inputs, as `audio_codes=0..1023`. Empty: inferred where the graph tells, such as token ids."
       },
@@ -399,12 +399,12 @@ export const definitions = {
         "description": "Inputs to run the model on: a `.npz`, `.npy`, `.wav` or `.json` file, or a folder of them or of ONNX `test_data_set_*`. Empty: generated from the model's signature and `seed`."
       },
       "dims": {
-        "type": "list",
+        "type": "text",
         "unit": "name=size",
         "description": "Sizes of symbolic dimensions, as `batch=1,seq=16`."
       },
       "ranges": {
-        "type": "list",
+        "type": "text",
         "unit": "input=low..high",
         "description": "Ranges of generated inputs, as `audio_codes=0..1023`. Empty: inferred where the graph tells, such as token ids."
       },
@@ -835,12 +835,12 @@ export const definitions = {
         "description": "Inputs to run the model on: a `.npz`, `.npy`, `.wav` or `.json` file, or a folder of them or of ONNX `test_data_set_*`. Empty: generated from the model's signature and `seed`."
       },
       "dims": {
-        "type": "list",
+        "type": "text",
         "unit": "name=size",
         "description": "Sizes of symbolic dimensions, as `batch=1,seq=16`."
       },
       "ranges": {
-        "type": "list",
+        "type": "text",
         "unit": "input=low..high",
         "description": "Ranges of generated inputs, as `audio_codes=0..1023`. Empty: inferred where the graph tells, such as token ids."
       },

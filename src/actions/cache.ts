@@ -1,0 +1,32 @@
+import { pathToFileURL } from 'node:url';
+import { entryPath } from '../entry.ts';
+import { messageOf } from '../errors.ts';
+import type { Log } from '../report/log.ts';
+
+/** Folders kept between runs, by key. A broken or absent cache service is a warning and never a failure. */
+export interface Cache {
+  /** Brings `folder` back; false where nothing is stored under `key`, or the service is broken. */
+  restore(folder: string, key: string): Promise<boolean>;
+  save(folder: string, key: string): Promise<void>;
+}
+
+/** The cache service of the runner; undefined outside one. Its client is loaded at the first use. */
+export function runnerCache(env: NodeJS.ProcessEnv, log: Log): Cache | undefined {
+  if (!env.ACTIONS_RUNTIME_TOKEN || !(env.ACTIONS_RESULTS_URL || env.ACTIONS_CACHE_URL)) return undefined;
+  const load = (): Promise<typeof import('./cache-service.ts')> => {
+    const { href } = pathToFileURL(entryPath('cache-service'));
+    return import(/* webpackIgnore: true */ href);
+  };
+  const guarded = async <T>(what: string, otherwise: T, work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      log.warning(`The cache service did not ${what} (${messageOf(error)}); going on without it.`);
+      return otherwise;
+    }
+  };
+  return {
+    restore: (folder, key) => guarded('restore', false, async () => (await load()).restore(folder, key)),
+    save: (folder, key) => guarded('save', undefined, async () => (await load()).save(folder, key)),
+  };
+}

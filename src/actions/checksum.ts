@@ -1,0 +1,32 @@
+import { createManifest, verifyManifest } from '../checksum/index.ts';
+import { InputError } from '../errors.ts';
+import type { Action } from './host.ts';
+import { code, list } from './markdown.ts';
+import { bytes } from './progress.ts';
+
+/** `create` writes a manifest, `verify` checks files against it. */
+export const checksum: Action<'checksum'> = async ({ mode, ...options }, context) => {
+  if (mode === 'create' && options.path.length === 0) {
+    throw new InputError('Input "path" is empty; name the files that the manifest is to list.');
+  }
+  const result = await (mode === 'create' ? createManifest : verifyManifest)(options, context);
+  for (const warning of result.warnings) context.log.warning(warning);
+  const amount = `${result.files.length} file${result.files.length === 1 ? '' : 's'}, ${bytes(result.bytes)}`;
+  const title = mode === 'create' ? 'Manifest written' : result.verified ? 'Files verified' : 'Files differ';
+  context.log.info(`${title}: ${result.manifest} (${amount})`);
+  return {
+    outputs: {
+      manifest: result.manifest,
+      files: result.files.length,
+      verified: result.verified,
+      mismatched: result.mismatched,
+      report: result.receipts,
+    },
+    summary: [
+      `### ${title}`,
+      `${code(result.manifest)}: ${amount} in ${(result.ms / 1000).toFixed(1)} s.`,
+      list([...result.failures, ...result.warnings]),
+    ].join('\n\n'),
+    failures: result.failures,
+  };
+};
