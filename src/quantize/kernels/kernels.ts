@@ -15,8 +15,19 @@ export interface Kernels {
     min: number,
     max: number,
   ): number;
+  magnitude(
+    source: number,
+    count: number,
+    channel: number,
+    left: number,
+    channels: number,
+    inner: number,
+    max: number,
+  ): void;
   quantizeInt8: QuantizeKernel;
   quantizeUint8: QuantizeKernel;
+  quantizeAnyInt8: QuantizeKernel;
+  quantizeAnyUint8: QuantizeKernel;
   transposeBytes(
     source: number,
     target: number,

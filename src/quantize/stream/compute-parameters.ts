@@ -101,7 +101,8 @@ function* tasks(parts: readonly Part[], pool: Pool): Generator<[RangeTask, Piece
 function rangePiece(job: WeightJob, geometry: Channels, start: number, count: number, pool: Pool): RangePiece {
   const { dtype, source } = job.source;
   const size = elementBytes(job.source);
-  return { ...geometry, floats: { input: inputOf(source, start * size, count * size, pool), dtype }, start, count };
+  const input = inputOf(source, start * size, count * size, pool);
+  return { ...geometry, floats: { input, dtype }, start, count, symmetric: job.symmetric };
 }
 
 function merge(part: Part, { first, min, max, nonFinite }: PieceRange): void {

@@ -18,6 +18,8 @@ export interface RangePiece extends Channels {
   floats: Floats;
   start: number;
   count: number;
+  /** Whether the largest magnitudes will do. */
+  symmetric: boolean;
 }
 
 /** A part of an output chunk: `length` bytes. */
@@ -31,7 +33,8 @@ export type WritePiece = { length: number } & (
       floats: Floats;
       /** First element, counted in the order of the output. */
       start: number;
-      unsigned: boolean;
+      /** By name, from what is known of the values. */
+      kernel: 'quantizeInt8' | 'quantizeUint8' | 'quantizeAnyInt8' | 'quantizeAnyUint8';
       scales: Float32Array;
       zeroPoints: Int16Array;
       exchange: Exchange | undefined;

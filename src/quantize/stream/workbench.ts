@@ -73,31 +73,42 @@ export class Workbench {
 
   #range(piece: RangePiece): PieceRange {
     const all = touched(piece, piece.start, piece.count);
-    const min = new Float32Array(all.count);
-    const max = new Float32Array(all.count);
-    let nonFinite = 0;
-    for (const windows of windowed(piece, piece.start, piece.count)) {
-      const { first, count } = windows.window;
-      const from = first - all.first;
-      this.#f32.set(min.subarray(from, from + count), FIRST_OF_PAIR / 4);
-      this.#f32.set(max.subarray(from, from + count), SECOND_OF_PAIR / 4);
-      for (const block of blocks(windows.start, windows.count)) {
-        const { channel, left } = phaseOf(piece, block.start);
-        nonFinite += this.#kernels.range(
-          this.#loadFloats(piece.floats, block.start, block.count, FLOATS),
-          block.count,
-          channel - first,
-          left,
-          piece.channels,
-          kernelInner(piece),
-          FIRST_OF_PAIR,
-          SECOND_OF_PAIR,
-        );
-      }
-      min.set(this.#f32.subarray(FIRST_OF_PAIR / 4, FIRST_OF_PAIR / 4 + count), from);
-      max.set(this.#f32.subarray(SECOND_OF_PAIR / 4, SECOND_OF_PAIR / 4 + count), from);
+    if (piece.symmetric) {
+      const max = new Float32Array(all.count);
+      const [magnitude, symmetric] = [this.#kernels.magnitude, [{ values: max, at: SECOND_OF_PAIR }]];
+      this.#overChannels(piece, all.first, symmetric, (...block) => magnitude(...block, SECOND_OF_PAIR));
+      if (max.every(Number.isFinite)) return { first: all.first, min: max.map((value) => -value), max, nonFinite: 0 };
     }
+    // The values are not all finite, or their signs matter.
+    const [min, max] = [new Float32Array(all.count), new Float32Array(all.count)];
+    const ranges = [
+      { values: min, at: FIRST_OF_PAIR },
+      { values: max, at: SECOND_OF_PAIR },
+    ];
+    let nonFinite = 0;
+    this.#overChannels(piece, all.first, ranges, (...block) => {
+      nonFinite += this.#kernels.range(...block, FIRST_OF_PAIR, SECOND_OF_PAIR);
+    });
     return { first: all.first, min, max, nonFinite };
+  }
+
+  /** Gives each block of a piece to a kernel while the values of its channels, from `first` on, lie at their places. */
+  #overChannels(
+    piece: RangePiece,
+    first: number,
+    tables: readonly { values: Float32Array; at: number }[],
+    kernel: (...block: Block) => void,
+  ): void {
+    for (const { start, count, window } of windowed(piece, piece.start, piece.count)) {
+      const from = window.first - first;
+      for (const { values, at } of tables) this.#f32.set(values.subarray(from, from + window.count), at / 4);
+      for (const block of blocks(start, count)) {
+        const source = this.#loadFloats(piece.floats, block.start, block.count, FLOATS);
+        const { channel, left } = phaseOf(piece, block.start);
+        kernel(source, block.count, channel - window.first, left, piece.channels, kernelInner(piece));
+      }
+      for (const { values, at } of tables) values.set(this.#f32.subarray(at / 4, at / 4 + window.count), from);
+    }
   }
 
   #write(task: Extract<Task, { kind: 'write' }>): string {
@@ -161,8 +172,7 @@ export class Workbench {
   /** Quantizes elements that lie at `source`; `start` is the first one's index in the tensor. */
   #quantizeBlock(piece: QuantizePiece, window: Window, source: number, target: number, start: number, count: number) {
     const { channel, left } = phaseOf(piece, start);
-    const quantize = piece.unsigned ? this.#kernels.quantizeUint8 : this.#kernels.quantizeInt8;
-    quantize(
+    this.#kernels[piece.kernel](
       source,
       target,
       count,
@@ -275,6 +285,9 @@ export class Workbench {
     }
   }
 }
+
+/** The arguments that the range kernels share: source, count, channel, left, channels, inner. */
+type Block = [number, number, number, number, number, number];
 
 type QuantizePiece = Extract<WritePiece, { kind: 'quantize' }>;
 

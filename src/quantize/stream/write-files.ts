@@ -5,7 +5,7 @@ import { channelsOf, exchangeOf } from './geometry.ts';
 import { elementBytes, inputOf } from './input.ts';
 import { diskError, type Pool } from './pool.ts';
 import type { Task, WritePiece } from './tasks.ts';
-import type { StreamJob, StreamLayout, WrittenFile } from './types.ts';
+import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './types.ts';
 
 /**
  * Pass 2: writes the files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. The
@@ -151,10 +151,15 @@ function jobPiece(job: StreamJob, skip: number, length: number, pool: Pool): Wri
     length,
     floats: { input: inputOf(source.source, from, bytes, pool), dtype: source.dtype },
     start: skip,
-    unsigned: target === 'uint8',
+    kernel: kernelOf(target, job.parameters),
     ...channelsOf(source.dims, axis),
     scales: job.parameters.scales,
     zeroPoints: job.parameters.zeroPoints,
     exchange,
   };
+}
+
+function kernelOf(target: 'int8' | 'uint8', { nonFinite }: WeightParameters) {
+  if (nonFinite > 0) return target === 'uint8' ? 'quantizeAnyUint8' : 'quantizeAnyInt8';
+  return target === 'uint8' ? 'quantizeUint8' : 'quantizeInt8';
 }

@@ -39,18 +39,69 @@ export function range(
   return nonFinite;
 }
 
-/** Quantizes a block of f32 to int8: clip(roundHalfEven(w / scale) + zeroPoint). Scales are f32, zero points i16. */
+/**
+ * Raises the largest magnitudes `max` (f32 per channel, ≥ 0) by a block of f32: all that a symmetric range needs, at a
+ * third of the cost. Magnitudes are compared as integers, so a NaN or infinity leaves a maximum that is not finite.
+ */
+export function magnitude(
+  src: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, max: usize,
+): void {
+  if (inner == 1 && channels > 1) {
+    while (n > 0) {
+      const columns = n < channels - channel ? n : channels - channel;
+      // Several rows at a time: the maxima are then loaded and stored once for all of them.
+      if (channel == 0 && n >= channels << 2) {
+        magnitudeOfColumns(src, channels, channels << 2, 4, max);
+        src += <usize>channels << 4;
+        n -= channels << 2;
+        continue;
+      }
+      magnitudeOfColumns(src, columns, 0, 1, max + (<usize>channel << 2));
+      src += <usize>columns << 2;
+      n -= columns;
+      channel = 0;
+    }
+    return;
+  }
+  while (n > 0) {
+    const run = n < left ? n : left;
+    magnitudeOfRun(src, run, max + (<usize>channel << 2));
+    src += <usize>run << 2;
+    n -= run;
+    left = inner;
+    channel = channel + 1 == channels ? 0 : channel + 1;
+  }
+}
+
+/**
+ * Quantizes a block of f32 to int8: clip(roundHalfEven(w / scale) + zeroPoint). Scales are f32, zero points i16. Only
+ * for |w / scale| < 2^22, as with finite weights and scales made from their own range; see quantizeAnyInt8.
+ */
 export function quantizeInt8(
   src: usize, dst: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, scales: usize, zeroPoints: usize,
 ): void {
-  quantize<i8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints);
+  quantize<i8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints, false);
+}
+
+/** Like quantizeInt8 for any values: infinities clip, NaN becomes the zero point. */
+export function quantizeAnyInt8(
+  src: usize, dst: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, scales: usize, zeroPoints: usize,
+): void {
+  quantize<i8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints, true);
 }
 
 /** Quantizes a block of f32 to uint8; see quantizeInt8. */
 export function quantizeUint8(
   src: usize, dst: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, scales: usize, zeroPoints: usize,
 ): void {
-  quantize<u8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints);
+  quantize<u8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints, false);
+}
+
+/** Like quantizeUint8 for any values; see quantizeAnyInt8. */
+export function quantizeAnyUint8(
+  src: usize, dst: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, scales: usize, zeroPoints: usize,
+): void {
+  quantize<u8>(src, dst, n, channel, left, channels, inner, scales, zeroPoints, true);
 }
 
 /** Transposes a byte matrix of `rows` × `columns`; `srcStride` and `dstStride` are the bytes between its rows. */
@@ -221,8 +272,70 @@ function sumOfLanes(counts: v128): u32 {
 }
 
 @inline
+function magnitudeOfRun(src: usize, n: u32, max: usize): void {
+  const mask = i32x4.splat(0x7fffffff);
+  let high = v128.load32_splat(max);
+  let high2 = high;
+  const end = src + (<usize>(n & ~3) << 2);
+  const unrolled = src + (<usize>(n & ~31) << 2);
+  while (src < unrolled) {
+    high = i32x4.max_s(high, v128.and(v128.load(src), mask));
+    high2 = i32x4.max_s(high2, v128.and(v128.load(src, 16), mask));
+    high = i32x4.max_s(high, v128.and(v128.load(src, 32), mask));
+    high2 = i32x4.max_s(high2, v128.and(v128.load(src, 48), mask));
+    high = i32x4.max_s(high, v128.and(v128.load(src, 64), mask));
+    high2 = i32x4.max_s(high2, v128.and(v128.load(src, 80), mask));
+    high = i32x4.max_s(high, v128.and(v128.load(src, 96), mask));
+    high2 = i32x4.max_s(high2, v128.and(v128.load(src, 112), mask));
+    src += 128;
+  }
+  high = i32x4.max_s(high, high2);
+  while (src < end) {
+    high = i32x4.max_s(high, v128.and(v128.load(src), mask));
+    src += 16;
+  }
+  high = i32x4.max_s(high, i8x16.shuffle(high, high, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  high = i32x4.max_s(high, i8x16.shuffle(high, high, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  v128.store32_lane(max, high, 0);
+  for (let i: u32 = 0; i < (n & 3); i++) {
+    magnitudeOfValue(src, max);
+    src += 4;
+  }
+}
+
+/** Raises consecutive channels' maxima by one value each from `rows` (1 or 4) rows, `stride` bytes apart. */
+@inline
+function magnitudeOfColumns(src: usize, columns: u32, stride: usize, rows: u32, max: usize): void {
+  const mask = i32x4.splat(0x7fffffff);
+  const end = src + (<usize>(columns & ~3) << 2);
+  while (src < end) {
+    let high = i32x4.max_s(v128.load(max), v128.and(v128.load(src), mask));
+    if (rows == 4) {
+      high = i32x4.max_s(high, v128.and(v128.load(src + stride), mask));
+      high = i32x4.max_s(high, v128.and(v128.load(src + 2 * stride), mask));
+      high = i32x4.max_s(high, v128.and(v128.load(src + 3 * stride), mask));
+    }
+    v128.store(max, high);
+    src += 16;
+    max += 16;
+  }
+  for (let i: u32 = 0; i < (columns & 3); i++) {
+    for (let row: u32 = 0; row < rows; row++) magnitudeOfValue(src + row * stride, max);
+    src += 4;
+    max += 4;
+  }
+}
+
+@inline
+function magnitudeOfValue(src: usize, max: usize): void {
+  const bits = load<u32>(src) & 0x7fffffff;
+  if (bits > load<u32>(max)) store<u32>(max, bits);
+}
+
+@inline
 function quantize<T>(
   src: usize, dst: usize, n: u32, channel: u32, left: u32, channels: u32, inner: u32, scales: usize, zeroPoints: usize,
+  any: bool,
 ): void {
   const byColumns = inner == 1 && channels > 1;
   while (n > 0) {
@@ -231,10 +344,10 @@ function quantize<T>(
     const scale = scales + (<usize>channel << 2);
     const zeroPoint = zeroPoints + (<usize>channel << 1);
     if (byColumns) {
-      quantizeColumns<T>(src, dst, run, scale, zeroPoint);
+      quantizeColumns<T>(src, dst, run, scale, zeroPoint, any);
       channel = 0;
     } else {
-      quantizeRun<T>(src, dst, run, v128.load32_splat(scale), v128.load16_splat(zeroPoint));
+      quantizeRun<T>(src, dst, run, v128.load32_splat(scale), v128.load16_splat(zeroPoint), any);
       left = inner;
       channel = channel + 1 == channels ? 0 : channel + 1;
     }
@@ -245,13 +358,13 @@ function quantize<T>(
 }
 
 @inline
-function quantizeRun<T>(src: usize, dst: usize, n: u32, scale: v128, zeroPoint: v128): void {
+function quantizeRun<T>(src: usize, dst: usize, n: u32, scale: v128, zeroPoint: v128, any: bool): void {
   const end = dst + n;
   while (dst < end) {
-    const a = rounded(v128.load(src), scale);
-    const b = rounded(v128.load(src, 16), scale);
-    const c = rounded(v128.load(src, 32), scale);
-    const d = rounded(v128.load(src, 48), scale);
+    const a = rounded(v128.load(src), scale, any);
+    const b = rounded(v128.load(src, 16), scale, any);
+    const c = rounded(v128.load(src, 32), scale, any);
+    const d = rounded(v128.load(src, 48), scale, any);
     const low = i16x8.add_sat_s(i16x8.narrow_i32x4_s(a, b), zeroPoint);
     const high = i16x8.add_sat_s(i16x8.narrow_i32x4_s(c, d), zeroPoint);
     v128.store(dst, clipped<T>(low, high));
@@ -261,13 +374,13 @@ function quantizeRun<T>(src: usize, dst: usize, n: u32, scale: v128, zeroPoint: 
 }
 
 @inline
-function quantizeColumns<T>(src: usize, dst: usize, columns: u32, scales: usize, zeroPoints: usize): void {
+function quantizeColumns<T>(src: usize, dst: usize, columns: u32, scales: usize, zeroPoints: usize, any: bool): void {
   const end = dst + columns;
   while (dst < end) {
-    const a = rounded(v128.load(src), v128.load(scales));
-    const b = rounded(v128.load(src, 16), v128.load(scales, 16));
-    const c = rounded(v128.load(src, 32), v128.load(scales, 32));
-    const d = rounded(v128.load(src, 48), v128.load(scales, 48));
+    const a = rounded(v128.load(src), v128.load(scales), any);
+    const b = rounded(v128.load(src, 16), v128.load(scales, 16), any);
+    const c = rounded(v128.load(src, 32), v128.load(scales, 32), any);
+    const d = rounded(v128.load(src, 48), v128.load(scales, 48), any);
     const low = i16x8.add_sat_s(i16x8.narrow_i32x4_s(a, b), v128.load(zeroPoints));
     const high = i16x8.add_sat_s(i16x8.narrow_i32x4_s(c, d), v128.load(zeroPoints, 16));
     v128.store(dst, clipped<T>(low, high));
@@ -278,10 +391,15 @@ function quantizeColumns<T>(src: usize, dst: usize, columns: u32, scales: usize,
   }
 }
 
-/** roundHalfEven(value / scale) as i32, saturating; NaN becomes 0, so that it ends at the zero point. */
+/**
+ * roundHalfEven(value / scale) as i32. For any value it saturates, and NaN becomes 0, so that it ends at the zero point.
+ * Otherwise adding 1.5 × 2^23 rounds: f32 have steps of 1 there, and the integer is the low half of the mantissa.
+ */
 @inline
-function rounded(value: v128, scale: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(value, scale)));
+function rounded(value: v128, scale: v128, any: bool): v128 {
+  const quotient = f32x4.div(value, scale);
+  if (any) return i32x4.trunc_sat_f32x4_s(f32x4.nearest(quotient));
+  return i32x4.sub(f32x4.add(quotient, f32x4.splat(12582912)), i32x4.splat(0x4b400000));
 }
 
 @inline
