@@ -24,10 +24,14 @@ const BULK_FIELDS: Record<string, { numbers: ReadonlySet<number>; threshold: num
   [AttributeProtoSchema.typeName]: { numbers: new Set([4, 7, 8, 9]), threshold: LARGE_FIELD_BYTES },
 };
 
-/** An estimate of what decoded messages take, so that a hostile file cannot take more. */
+/** What a decoded graph may take, so that a hostile file cannot take more; the costs are estimates, in bytes. */
 const MAX_DECODED_BYTES = 384 * 2 ** 20;
-const MESSAGE_COST = 160;
-const FIELD_COST = 32;
+const MESSAGE_COST = 320;
+const FIELD_COST = 64;
+const UNKNOWN_FIELD_COST = 240;
+/** Bytes of memory for a byte of text, and for a byte of packed numbers, each of which may become a bigint. */
+const TEXT_COST = 4;
+const PACKED_COST = 48;
 
 /**
  * Decodes a model without its bulk. Large fields (weights, above all) are not read: `omitted` says where they are in
@@ -76,13 +80,13 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
       extendRuns(decoder, bulk, no, start, file.position);
       continue;
     }
-    charge(decoder, FIELD_COST + leafCost(field, file.position - start));
+    charge(decoder, leafCost(known ? field : undefined, file.position - start));
     if (field && !known) keepUnknown(message, no, wire, file.slice(content, file.position));
     else if (field?.scalar === ScalarType.STRING) leaves.tag(no, wire).bytes(escapeText(textAt(file, content)));
     else leaves.raw(file.slice(start, file.position));
   }
   for (const run of splitBulk(decoder, schema, message, bulk)) {
-    charge(decoder, FIELD_COST + 16 * run.length);
+    charge(decoder, FIELD_COST + PACKED_COST * run.length);
     leaves.raw(file.slice(run.offset, run.offset + run.length));
   }
   try {
@@ -123,16 +127,18 @@ function charge(decoder: Decoder, cost: number): void {
   decoder.cost += cost;
   if (decoder.cost <= MAX_DECODED_BYTES) return;
   const limit = MAX_DECODED_BYTES / 2 ** 20;
-  throw new WireError(
-    `its graph without the weights would take more than ${limit} MiB of memory`,
-    decoder.file.position,
-  );
+  const message = `its graph without the weights would take more than ${limit} MiB of memory`;
+  throw new WireError(message, decoder.file.position, 'too large');
 }
 
-/** Strings take up to twice their length; each byte of packed varints may become a bigint. */
 function leafCost(field: DescField | undefined, length: number): number {
-  return (field?.fieldKind === 'list' && isNumeric(field) ? 16 : 2) * length;
+  if (!field) return UNKNOWN_FIELD_COST + TEXT_COST * length;
+  const packed = field.fieldKind === 'list' && isNumeric(field) && length > MAX_SCALAR_BYTES;
+  return FIELD_COST + (packed ? PACKED_COST : TEXT_COST) * length;
 }
+
+/** A tag and a ten-byte varint. */
+const MAX_SCALAR_BYTES = 15;
 
 function textAt(file: WireFile, content: number): Uint8Array {
   const end = file.position;

@@ -95,7 +95,10 @@ function decodeOrExplain(wire: WireFile, subject: string): ReturnType<typeof dec
     if (!(cause instanceof WireError)) throw explainIfSystem(cause, subject);
     // Every exporter begins with field 1, ir_version; only then is a file that ends too early likely a cut model.
     const begins = wire.size > 1 && wire.slice(0, 1)[0] === 0x08;
-    if (cause.truncated && begins) {
+    if (cause.kind === 'too large') {
+      throw new InputError(`${subject} is too large: ${cause.message}; store its lists as tensors.`, { cause });
+    }
+    if (cause.kind === 'truncated' && begins) {
       throw new InputError(`${subject} is truncated at ${wire.size} bytes: copy or download it again, whole.`, {
         cause,
       });

@@ -11,12 +11,12 @@ const WINDOW_BYTES = 64 * 2 ** 10;
 /** What is wrong with a protobuf file, and where. `truncated`: a field would end behind the file's end. */
 export class WireError extends Error {
   readonly offset: number;
-  readonly truncated: boolean;
+  readonly kind: 'malformed' | 'truncated' | 'too large';
 
-  constructor(message: string, offset: number, truncated = false) {
+  constructor(message: string, offset: number, kind: WireError['kind'] = 'malformed') {
     super(message);
     this.offset = offset;
-    this.truncated = truncated;
+    this.kind = kind;
   }
 }
 
@@ -69,7 +69,7 @@ export class WireFile {
       return Uint8Array.from(this.#window.subarray(start - this.#start, end - this.#start));
     }
     const bytes = new Uint8Array(end - start);
-    if (this.#read(bytes, start) < bytes.length) throw new WireError('the file became shorter', start, true);
+    if (this.#read(bytes, start) < bytes.length) throw new WireError('the file became shorter', start, 'truncated');
     return bytes;
   }
 
@@ -92,7 +92,8 @@ export class WireFile {
 
   #need(length: number, end: number, offset: number): void {
     if (length <= end - this.position) return;
-    throw new WireError(`a field of ${length} bytes has only ${end - this.position} left`, offset, end === this.size);
+    const kind = end === this.size ? 'truncated' : 'malformed';
+    throw new WireError(`a field of ${length} bytes has only ${end - this.position} left`, offset, kind);
   }
 
   /** A varint as a number; beyond 2^53 it is only known to be large, which is enough to refuse it as a length. */
@@ -116,7 +117,7 @@ export class WireFile {
   #fill(): void {
     this.#start = this.position;
     this.#end = this.position + this.#read(this.#window, this.position);
-    if (this.#end === this.#start) throw new WireError('the file became shorter', this.position, true);
+    if (this.#end === this.#start) throw new WireError('the file became shorter', this.position, 'truncated');
   }
 
   #read(into: Uint8Array, from: number): number {
