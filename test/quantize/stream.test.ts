@@ -10,6 +10,7 @@ import { scaleAndZeroPoint } from '../../src/quantize/kernels/parameters.ts';
 import { channelsOf, exchangeOf } from '../../src/quantize/stream/geometry.ts';
 import {
   computeParameters,
+  digestSources,
   Pool,
   type StreamJob,
   type WeightJob,
@@ -358,6 +359,20 @@ describe('writeFiles', () => {
     await expect(writing).rejects.toThrow('enough');
     await pool.close();
     expect(fs.existsSync(layout.path)).toBe(false);
+  });
+});
+
+describe('digestSources', () => {
+  it('finds the chunk digests and roots of files', async () => {
+    const [long, empty] = [freshPath(), freshPath()];
+    fs.writeFileSync(long, Buffer.alloc(CHUNK_BYTES + 12345, 'abc'));
+    fs.writeFileSync(empty, '');
+    const stamps = [long, empty].map((path) => ({ path, size: fs.statSync(path).size }));
+    const digests = await inPool((pool) => digestSources(stamps, pool));
+    expect(digests).toEqual([
+      { size: CHUNK_BYTES + 12345, chunks: chunkDigests(long), root: rootOf(chunkDigests(long)) },
+      { size: 0, chunks: [], root: rootOf([]) },
+    ]);
   });
 });
 

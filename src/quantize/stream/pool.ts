@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { entryPath } from '../../entry.ts';
-import { InputError } from '../../errors.ts';
+import { explainReadError } from '../../model/stamp.ts';
 import { compileKernels } from '../kernels/kernels.ts';
 import { SourceFiles, shrank } from './sources.ts';
 import type { Answer, Failure, Outcome, Task } from './tasks.ts';
@@ -123,26 +123,9 @@ function withRejection(): { promise: Promise<never>; reject: (reason: unknown) =
   return { promise, reject };
 }
 
-/** Rebuilds an error from another thread; what the disk or the user did wrong becomes a sentence. */
-function errorOf(failure: Failure): Error {
-  if (failure.shrunk && failure.path) return shrank(failure.path);
-  const cause = Object.assign(new Error(failure.message), { stack: failure.stack, code: failure.code });
-  return diskError(cause, failure.path) ?? cause;
+/** Rebuilds an error from another thread: a source's becomes a sentence, an output's keeps its code and system call. */
+function errorOf({ message, stack, code, syscall, source }: Failure): Error {
+  if (source !== undefined && code === undefined) return shrank(source);
+  const error = Object.assign(new Error(message), { stack, ...(code ? { code, syscall } : {}) });
+  return source === undefined ? error : explainReadError(error, `The file "${source}"`);
 }
-
-/** The sentence for an error of the file system while writing `path`, or undefined where it is none we know. */
-export function diskError(error: unknown, path: string | undefined): InputError | undefined {
-  const { code } = error as NodeJS.ErrnoException;
-  const sentence = DISK_ERRORS[code ?? ''];
-  return sentence ? new InputError(`${path ?? 'The source'}: ${sentence}`, { cause: error }) : undefined;
-}
-
-const DISK_ERRORS: Record<string, string> = {
-  ENOSPC: 'the disk is full; free space there or choose another output.',
-  EDQUOT: 'the disk quota is used up; free space there or choose another output.',
-  EFBIG: 'the file system allows no file of this size; choose an output on another one.',
-  EIO: 'the disk reports an error; check its cable, its health or the network share, then run again.',
-  EROFS: 'the file system is read-only; choose another output.',
-  EACCES: 'permission denied; choose another output or run as its owner.',
-  EPERM: 'permission denied; choose another output or run as its owner.',
-};

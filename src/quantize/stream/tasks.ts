@@ -43,6 +43,7 @@ export type WritePiece = { length: number } & (
 
 export type Task =
   | { kind: 'range'; pieces: RangePiece[] }
+  | { kind: 'digest'; input: Input; length: number }
   | { kind: 'write'; fd: number; path: string; position: number; length: number; pieces: WritePiece[] };
 
 /** Ranges of the channels that a piece touches: `min` and `max` begin with channel `first`. */
@@ -53,16 +54,19 @@ export interface PieceRange {
   nonFinite: number;
 }
 
+/** Ranges piece by piece, or the SHA-256 of what was read or written. */
 export type Outcome<T extends Task = Task> = T extends { kind: 'range' } ? PieceRange[] : string;
 
 /** What a worker answers. */
 export type Answer = { outcome: PieceRange[] | string } | { failure: Failure };
 
-/** An error on its way between threads; `shrunk` marks a source that ended too early. */
+/** An error on its way between threads. */
 export interface Failure {
   message: string;
   stack: string | undefined;
+  /** Of an error of the file system. */
   code: string | undefined;
-  path: string | undefined;
-  shrunk: boolean;
+  syscall: string | undefined;
+  /** Path of the source file that could not be read; without a `code`, because it ended too early. */
+  source: string | undefined;
 }

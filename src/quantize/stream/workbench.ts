@@ -2,14 +2,14 @@ import { createHash, type Hash } from 'node:crypto';
 import fs from 'node:fs';
 import { bindKernels, type ConvertKernel, type Kernels, SLACK } from '../kernels/kernels.ts';
 import { type Channels, type Exchange, kernelInner, phaseOf } from './geometry.ts';
-import type { Floats, Input, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
+import type { Floats, Input, Outcome, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
 
-/** A source file ended before the bytes that the plan saw in it. */
-export class SourceShrank extends Error {
+/** A source file that could not be read; without a cause it ended before the bytes that the plan saw in it. */
+export class SourceError extends Error {
   readonly path: string;
 
-  constructor(path: string) {
-    super(`${path} ended early`);
+  constructor(path: string, cause?: unknown) {
+    super(`${path} could not be read`, { cause });
     this.path = path;
   }
 }
@@ -66,9 +66,9 @@ export class Workbench {
     this.#i16 = new Int16Array(memory.buffer);
   }
 
-  /** Ranges of each piece's channels, or the SHA-256 of the chunk that was written. */
-  run(task: Task): PieceRange[] | string {
-    return task.kind === 'range' ? task.pieces.map((piece) => this.#range(piece)) : this.#write(task);
+  run(task: Task): Outcome {
+    if (task.kind === 'range') return task.pieces.map((piece) => this.#range(piece));
+    return task.kind === 'digest' ? this.#digest(task.input, task.length) : this.#write(task);
   }
 
   #range(piece: RangePiece): PieceRange {
@@ -109,6 +109,15 @@ export class Workbench {
       }
       for (const { values, at } of tables) values.set(this.#f32.subarray(at / 4, at / 4 + window.count), from);
     }
+  }
+
+  #digest(input: Input, length: number): string {
+    const hash = createHash('sha256');
+    for (const { start, count } of blocks(0, length, FLUSH)) {
+      this.#load(input, start, count, OUT);
+      hash.update(this.#bytes.subarray(OUT, OUT + count));
+    }
+    return hash.digest('hex');
   }
 
   #write(task: Extract<Task, { kind: 'write' }>): string {
@@ -279,9 +288,17 @@ export class Workbench {
       return;
     }
     for (let done = 0; done < length; ) {
-      const read = fs.readSync(input.fd, this.#bytes, at + done, length - done, input.offset + offset + done);
-      if (read === 0) throw new SourceShrank(input.path);
+      const read = this.#read(input, offset + done, length - done, at + done);
+      if (read === 0) throw new SourceError(input.path);
       done += read;
+    }
+  }
+
+  #read(input: Exclude<Input, { bytes: Uint8Array }>, offset: number, length: number, at: number): number {
+    try {
+      return fs.readSync(input.fd, this.#bytes, at, length, input.offset + offset);
+    } catch (cause) {
+      throw new SourceError(input.path, cause);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '../../errors.ts';
 import type { Answer, Failure, Task } from './tasks.ts';
-import { SourceShrank, Workbench } from './workbench.ts';
+import { SourceError, Workbench } from './workbench.ts';
 
 /** What the pool hands a new worker. */
 export interface WorkerData {
@@ -18,18 +18,13 @@ function answer(task: Task): Answer {
   try {
     return { outcome: workbench.run(task) };
   } catch (error) {
-    return { failure: failureOf(error, task) };
+    return { failure: failureOf(error) };
   }
 }
 
-function failureOf(error: unknown, task: Task): Failure {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  return {
-    message: messageOf(error),
-    stack: error instanceof Error ? error.stack : undefined,
-    code,
-    path:
-      error instanceof SourceShrank ? error.path : task.kind === 'write' && syscall === 'write' ? task.path : undefined,
-    shrunk: error instanceof SourceShrank,
-  };
+function failureOf(error: unknown): Failure {
+  const [cause, source] = error instanceof SourceError ? [error.cause, error.path] : [error, undefined];
+  const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException;
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { message: messageOf(cause ?? error), stack, code, syscall, source };
 }

@@ -3,7 +3,7 @@ import { CHUNK_BYTES, rootOf } from '../../model/digest.ts';
 import type { Segment } from '../../model/types.ts';
 import { channelsOf, exchangeOf } from './geometry.ts';
 import { elementBytes, inputOf } from './input.ts';
-import { diskError, type Pool } from './pool.ts';
+import type { Pool } from './pool.ts';
 import type { Task, WritePiece } from './tasks.ts';
 import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './types.ts';
 
@@ -11,6 +11,9 @@ import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './t
  * Pass 2: writes the files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. The
  * files are new (an existing path is an error), complete and fsynced when this returns; on any error or abort they are
  * removed. `onBytes` hears how many more output bytes were written.
+ *
+ * @throws InputError for a source that cannot be read; what the file system says about the output (a full disk) as the
+ * error it is, with `code` and `syscall`.
  */
 export async function writeFiles(
   layouts: readonly StreamLayout[],
@@ -50,31 +53,23 @@ class OutputFile {
   }
 
   static async create(layout: StreamLayout): Promise<OutputFile> {
-    const handle = await open(layout.path, 'wx+').catch((error) => {
-      throw diskError(error, layout.path) ?? error;
-    });
-    return new OutputFile(layout, handle);
+    return new OutputFile(layout, await open(layout.path, 'wx+'));
   }
 
   /** Starts the disk on what is written already, while the workers go on; one flush at a time. */
   writeBehind(): void {
-    this.#flushing ??= this.handle.datasync().then(
-      () => {
-        this.#flushing = undefined;
-      },
-      // A failed flush stays: `sync` reports it, and later flushes could claim success for lost pages.
-      (error) => Promise.reject(error),
-    );
-    this.#flushing?.catch(() => {});
+    if (this.#flushing) return;
+    const flushing = this.handle.datasync().then(() => {
+      this.#flushing = undefined;
+    });
+    // A failed flush stays for `sync` to report: the kernel tells of lost pages once.
+    flushing.catch(() => {});
+    this.#flushing = flushing;
   }
 
   async sync(): Promise<void> {
-    try {
-      await this.#flushing;
-      await this.handle.sync();
-    } catch (error) {
-      throw diskError(error, this.layout.path) ?? error;
-    }
+    await this.#flushing;
+    await this.handle.sync();
   }
 
   async remove(): Promise<void> {
