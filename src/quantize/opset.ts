@@ -1,0 +1,260 @@
+import {
+  type AttributeProto,
+  attributeOf,
+  DataType,
+  type GraphProto,
+  intOf,
+  type Model,
+  type NodeProto,
+  opsetOf,
+  subgraphsOf,
+  type TensorProto,
+} from '../model/index.ts';
+import { type GraphIndex, indexGraphs, labelOf, type Scope } from './graph.ts';
+import { floatOf, floatTensor, int64Tensor, operatorKey, shallowCopy, stringAttribute } from './protos.ts';
+
+/** The oldest operator set that this raises: before it, broadcasting was an attribute. */
+const OLDEST = 7;
+
+/** The first with DynamicQuantizeLinear. */
+const TARGET = 11;
+
+/**
+ * A model of operator set 7 to 10 as one of operator set 11, or what stands in the way. Between them these operators
+ * changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
+ * Slice, TopK, Dropout and Upsample in 10; BatchNormalization and Scan in 9; Clip, Pad, Resize and Scatter in 11.
+ */
+export function raiseOpset(model: Model): { model: Model } | { obstacle: string } {
+  const from = opsetOf(model.proto);
+  if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
+  if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
+  const index = indexGraphs(model);
+  const raiser: Raiser = { from, index, onlyFloat: isOnlyFloat(model, index), omitted: new Map(model.omitted) };
+  try {
+    const proto = shallowCopy(model.proto);
+    proto.graph = raiseGraph(index.scopes[0]!, raiser);
+    proto.opsetImport = proto.opsetImport.map((entry) => {
+      if (entry.domain !== '' && entry.domain !== 'ai.onnx') return entry;
+      const raised = shallowCopy(entry);
+      raised.version = BigInt(TARGET);
+      return raised;
+    });
+    return { model: { ...model, proto, omitted: raiser.omitted } };
+  } catch (error) {
+    if (error instanceof Obstacle) return { obstacle: error.message };
+    throw error;
+  }
+}
+
+/** Something that cannot be raised; never leaves this file. */
+class Obstacle extends Error {}
+
+interface Raiser {
+  from: number;
+  index: GraphIndex;
+  /** No value of the model can be of another float type than FLOAT. */
+  onlyFloat: boolean;
+  omitted: Model['omitted'];
+}
+
+/** What raising one node needs: new constants go to its graph. */
+interface Place {
+  scope: Scope;
+  raiser: Raiser;
+  initializers: TensorProto[];
+}
+
+function raiseGraph(scope: Scope, raiser: Raiser): GraphProto {
+  const initializers: TensorProto[] = [];
+  const nodes = scope.graph.node.map((node) => raiseNode(node, { scope, raiser, initializers }));
+  const graph = carried(shallowCopy(scope.graph), scope.graph, raiser);
+  graph.node = nodes;
+  graph.initializer = [...scope.graph.initializer, ...initializers];
+  return graph;
+}
+
+function raiseNode(original: NodeProto, place: Place): NodeProto {
+  const rule = RULES[operatorKey(original)];
+  const hasGraphs = [...subgraphsOf(original)].length > 0;
+  if (!rule && !hasGraphs) return original;
+  const { raiser } = place;
+  const node = carried(shallowCopy(original), original, raiser);
+  node.input = [...original.input];
+  node.attribute = original.attribute.map((attribute) => {
+    if (!attribute.g && attribute.graphs.length === 0) return attribute;
+    const changed = shallowCopy(attribute);
+    const raised = (graph: GraphProto) => raiseGraph(raiser.index.scopeOf.get(graph)!, raiser);
+    if (attribute.g) changed.g = raised(attribute.g);
+    if (attribute.graphs.length > 0) changed.graphs = attribute.graphs.map(raised);
+    return changed;
+  });
+  if (rule && raiser.from < rule.changedIn) rule.raise(node, place);
+  return node;
+}
+
+interface Rule {
+  /** The operator set from which on a node has the new form. */
+  changedIn: number;
+  raise(node: NodeProto, place: Place): void;
+}
+
+const RULES: Record<string, Rule> = {
+  BatchNormalization: {
+    changedIn: 9,
+    raise(node) {
+      if (intOf(node, 'spatial', 1) !== 1) refuse(node, 'has spatial = 0');
+      removeAttributes(node, ['spatial']);
+    },
+  },
+  Clip: {
+    changedIn: 11,
+    raise(node, place) {
+      if (!place.raiser.onlyFloat) refuse(node, 'may be of another type than FLOAT');
+      const bounds = ['min', 'max'].map((name) => {
+        if (!attributeOf(node, name)) return '';
+        return added(place, floatTensor(nameFor(node, name, place), [floatOf(node, name, 0)], []));
+      });
+      node.input = [node.input[0]!, ...bounds];
+      while (node.input.at(-1) === '') node.input.pop();
+      removeAttributes(node, ['min', 'max']);
+    },
+  },
+  Dropout: {
+    changedIn: 10,
+    raise(node) {
+      if (node.output.slice(1).some((name) => name !== '')) refuse(node, 'has a mask, whose type changed');
+    },
+  },
+  Pad: {
+    changedIn: 11,
+    raise(node, place) {
+      if (!place.raiser.onlyFloat) refuse(node, 'may be of another type than FLOAT');
+      const pads = added(place, int64Tensor(nameFor(node, 'pads', place), intsOf(node, 'pads')));
+      const value = added(place, floatTensor(nameFor(node, 'value', place), [floatOf(node, 'value', 0)], []));
+      node.input = [node.input[0]!, pads, value];
+      removeAttributes(node, ['pads', 'value']);
+    },
+  },
+  Resize: { changedIn: 11, raise: raiseResize },
+  Scan: {
+    changedIn: 9,
+    raise: (node) => refuse(node, 'has the form of before operator set 9'),
+  },
+  Scatter: {
+    changedIn: 11,
+    raise(node) {
+      node.opType = 'ScatterElements';
+    },
+  },
+  Slice: {
+    changedIn: 10,
+    raise(node, place) {
+      const starts = intsOf(node, 'starts');
+      const given = attributeOf(node, 'axes') ? intsOf(node, 'axes') : starts.map((_, axis) => axis);
+      const lists = { starts, ends: intsOf(node, 'ends'), axes: given };
+      for (const [name, values] of Object.entries(lists)) {
+        node.input.push(added(place, int64Tensor(nameFor(node, name, place), values)));
+      }
+      removeAttributes(node, ['starts', 'ends', 'axes']);
+    },
+  },
+  TopK: {
+    changedIn: 10,
+    raise(node, place) {
+      node.input.push(added(place, int64Tensor(nameFor(node, 'k', place), [intOf(node, 'k', 1)])));
+      removeAttributes(node, ['k']);
+    },
+  },
+  // Operator set 10 put Resize in its place.
+  Upsample: {
+    changedIn: 10,
+    raise(node, place) {
+      const scales = attributeOf(node, 'scales');
+      if (scales) {
+        node.input.push(added(place, floatTensor(nameFor(node, 'scales', place), scales.floats)));
+        removeAttributes(node, ['scales']);
+      }
+      node.opType = 'Resize';
+      resizeFromCorner(node, place);
+    },
+  },
+};
+
+function raiseResize(node: NodeProto, place: Place): void {
+  // Nearest rounded towards the larger image then; for shrinking no mode of today is known to do the same.
+  const scales = place.scope.constants.get(node.input[1]!)?.ref?.source;
+  const mode = attributeOf(node, 'mode')?.s;
+  const nearest = !mode || new TextDecoder().decode(mode) === 'nearest';
+  if (nearest && !(scales?.kind === 'bytes' && floatsOf(scales.bytes).every((scale) => scale >= 1))) {
+    refuse(node, 'may shrink with mode nearest, whose rounding changed');
+  }
+  resizeFromCorner(node, place);
+}
+
+/** Resize as it was before it had a choice: pixel corners at x ÷ scale, nearest rounded down. */
+function resizeFromCorner(node: NodeProto, place: Place): void {
+  const [x, scales] = node.input;
+  const roi = added(place, floatTensor(nameFor(node, 'roi', place), []));
+  node.input = [x!, roi, scales!];
+  node.attribute = [
+    ...node.attribute,
+    stringAttribute('coordinate_transformation_mode', 'asymmetric'),
+    stringAttribute('nearest_mode', 'floor'),
+  ];
+}
+
+function refuse(node: NodeProto, why: string): never {
+  throw new Obstacle(`${node.opType} node "${labelOf(node)}" ${why}`);
+}
+
+/** Clip and Pad take a value of their input's type; where any other float type is about, it cannot be known. */
+function isOnlyFloat(model: Model, index: GraphIndex): boolean {
+  const other = (dtype: number | undefined) => dtype === DataType.FLOAT16 || dtype === DataType.DOUBLE;
+  const cast = (node: NodeProto) => node.opType === 'Cast' && other(intOf(node, 'to', DataType.FLOAT));
+  const elementType = (value: GraphProto['input'][number]) =>
+    value.type?.value.case === 'tensorType' ? value.type.value.value.elemType : undefined;
+  const tensors = [...model.tensors.values()];
+  return (
+    !tensors.some(({ dtype }) => other(dtype)) &&
+    !index.scopes.some(({ graph }) => graph.node.some(cast) || graph.input.some((value) => other(elementType(value))))
+  );
+}
+
+function intsOf(node: NodeProto, name: string): number[] {
+  return attributeOf(node, name)?.ints.map(clampedToSafe) ?? [];
+}
+
+/** Exporters write INT64_MAX for "to the end", which a double cannot hold; no axis is that long. */
+function clampedToSafe(value: bigint): number {
+  const limit = BigInt(Number.MAX_SAFE_INTEGER);
+  return Number(value > limit ? limit : value < -limit ? -limit : value);
+}
+
+function floatsOf(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+}
+
+function nameFor(node: NodeProto, part: string, { raiser }: Place): string {
+  const wanted = `${node.output[0] ?? node.name}_${part}`;
+  let name = wanted;
+  for (let n = 1; raiser.index.names.has(name); n += 1) name = `${wanted}_${n}`;
+  raiser.index.names.add(name);
+  return name;
+}
+
+function added({ initializers }: Place, tensor: TensorProto): string {
+  initializers.push(tensor);
+  return tensor.name;
+}
+
+function removeAttributes(node: NodeProto, names: readonly string[]): void {
+  node.attribute = node.attribute.filter(({ name }: AttributeProto) => !names.includes(name));
+}
+
+/** Keeps hold of what decoding left in the file for a message that was copied. */
+function carried<T extends object>(copy: T, original: T, { omitted }: Raiser): T {
+  const left = omitted.get(original);
+  if (left) omitted.set(copy, left);
+  return copy;
+}

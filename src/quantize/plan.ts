@@ -1,0 +1,201 @@
+import { InputError } from '../errors.ts';
+import { DataType, type Model, opsetOf, walkTensors } from '../model/index.ts';
+import { type Action, type Conditions, type Decisions, decide, placeOf } from './decide.ts';
+import { type GraphIndex, indexGraphs } from './graph.ts';
+import { raiseOpset } from './opset.ts';
+import type { Settings } from './options.ts';
+import { METADATA_KEY, type PlannedWeight, type Rewrite, rewrite } from './rewrite.ts';
+
+/** What quantizing a model will do. All sizes are bytes. */
+export interface Plan {
+  method: Settings['method'];
+  nodes: PlannedNode[];
+  /** FLOAT weights of all graphs: what they take now, what of them is quantized, and what takes its place. */
+  weights: { before: number; quantized: number; after: number };
+  nodesQuantized: number;
+  /** Bytes the result takes on disk, about; and the free space a run needs while the old result still stands. */
+  disk: number;
+  /** What the run takes at most. */
+  quantizeMemory: number;
+  /** What the weights take once a runtime has loaded the result. Weight-only weights are FP32 again there. */
+  loadedWeights: number;
+  /** What the user should know: weights that are unfolded at load, a raised operator set. */
+  notes: string[];
+  /** What the user should not overlook: little of the model is quantized. */
+  warnings: string[];
+}
+
+export interface PlannedNode {
+  /** The user's name for it, with the subgraph it stands in. */
+  name: string;
+  opType: string;
+  action: Action;
+  reason: string;
+  /** Bytes of the FP32 weights it reads, and of what it reads instead. A shared weight counts for each reader. */
+  before: number;
+  after: number;
+}
+
+/** The plan with what is needed to carry it out. */
+export interface Draft {
+  plan: Plan;
+  rewrite: Rewrite;
+}
+
+/** Memory that a run takes whatever the model: see the benchmark in docs. */
+const QUANTIZE_MEMORY = 128 * 2 ** 20;
+
+/**
+ * Plans the quantization of a model; reads no weight and writes nothing.
+ *
+ * @throws InputError if nothing can be quantized, or if the model is quantized already.
+ */
+export function plan(model: Model, settings: Settings): Plan {
+  return draft(model, settings).plan;
+}
+
+/** Decides, builds the new graph without its numbers, and adds up. */
+export function draft(model: Model, settings: Settings, skip?: Conditions['skip']): Draft {
+  refuseQuantized(model);
+  const notes: string[] = [];
+  let source = model;
+  let index = indexGraphs(source);
+  let decisions = decide(index, settings, { skip });
+  if (decisions.nodes.some(({ action }) => action === 'dynamic') && (opsetOf(model.proto) ?? 0) < 11) {
+    const raised = raiseOpset(model);
+    if ('model' in raised) {
+      source = raised.model;
+      index = indexGraphs(source);
+      decisions = decide(index, settings, { skip });
+      notes.push(`The operator set is raised from ${opsetOf(model.proto)} to 11, which has DynamicQuantizeLinear.`);
+    } else {
+      const noDynamic = `operator set ${opsetOf(model.proto)} has no DynamicQuantizeLinear, and ${raised.obstacle}`;
+      decisions = decide(index, settings, { skip, noDynamic });
+    }
+  }
+  refuseNothing(model, decisions, settings);
+  const result = rewrite(source, index, decisions, settings);
+  return { plan: summarize(model, index, decisions, result, settings, notes), rewrite: result };
+}
+
+function summarize(
+  model: Model,
+  index: GraphIndex,
+  decisions: Decisions,
+  { model: { proto }, weights }: Rewrite,
+  settings: Settings,
+  notes: string[],
+): Plan {
+  const made = new Map<unknown, PlannedWeight[]>();
+  for (const weight of weights) made.set(weight.constant.tensor, [...(made.get(weight.constant.tensor) ?? []), weight]);
+  const keptFloat = new Set([...walkTensors(proto)].map(({ tensor }) => tensor));
+  const nodes = decisions.nodes.map((decision): PlannedNode => {
+    const read = [...new Set(decision.weights.map(({ constant }) => constant))];
+    const before = read.reduce((sum, { ref }) => sum + (ref?.length ?? 0), 0);
+    const changed = decision.action !== 'kept';
+    const after = read.reduce((sum, { tensor, ref }) => {
+      const own = changed ? made.get(tensor) : undefined;
+      return sum + (own ? bytesOf(own[0]!) : (ref?.length ?? 0));
+    }, 0);
+    return { name: placeOf(decision), opType: decision.node.opType, ...pick(decision), before, after };
+  });
+  const totals = { before: 0, quantized: 0, after: 0 };
+  let loadedWeights = 0;
+  for (const scope of index.scopes) {
+    for (const constant of scope.constants.values()) {
+      if (constant.ref?.dtype !== DataType.FLOAT) continue;
+      const own = made.get(constant.tensor) ?? [];
+      const left = keptFloat.has(constant.tensor) ? constant.ref.length : 0;
+      totals.before += constant.ref.length;
+      if (own.length > 0) totals.quantized += constant.ref.length;
+      totals.after += left + own.reduce((sum, weight) => sum + bytesOf(weight), 0);
+      loadedWeights += decisions.stored.has(constant)
+        ? constant.ref.length
+        : left + own.reduce((sum, weight) => sum + bytesOf(weight), 0);
+    }
+  }
+  const sourceBytes = model.stamps.reduce((sum, { size }) => sum + size, 0);
+  if (decisions.stored.size > 0) {
+    notes.push(
+      'Weight-only weights are unfolded to FP32 when the model is loaded: its file shrinks, its RAM does not.',
+    );
+  }
+  const warnings: string[] = [];
+  if (totals.quantized * 2 < totals.before) {
+    const share = ((100 * totals.quantized) / totals.before).toFixed(0);
+    warnings.push(`Only ${share} % of the weight bytes are quantized; \`dry-run\` says why the rest stays FP32.`);
+  }
+  return {
+    method: settings.method,
+    nodes,
+    weights: totals,
+    nodesQuantized: nodes.filter(({ action, before }) => action !== 'kept' && before > 0).length,
+    disk: Math.max(0, sourceBytes - totals.before + totals.after),
+    quantizeMemory: QUANTIZE_MEMORY,
+    loadedWeights,
+    notes,
+    warnings,
+  };
+}
+
+function pick({ action, reason }: { action: Action; reason: string }): { action: Action; reason: string } {
+  return { action, reason };
+}
+
+function bytesOf({ tensor, parameters }: PlannedWeight): number {
+  const elements = ({ dims }: { dims: bigint[] }) => dims.reduce((product, size) => product * Number(size), 1);
+  const own = elements(tensor) * (tensor.dataType === DataType.FLOAT16 ? 2 : 1);
+  return parameters.reduce((sum, each) => sum + elements(each.tensor) * (each.holds === 'zeroPoint' ? 1 : 4), own);
+}
+
+/** Operators that only a quantized model has. */
+const QUANTIZED = new Set([
+  'ConvInteger',
+  'DequantizeLinear',
+  'DynamicQuantizeLSTM',
+  'DynamicQuantizeLinear',
+  'DynamicQuantizeMatMul',
+  'MatMulBnb4',
+  'MatMulInteger',
+  'MatMulIntegerToFloat',
+  'MatMulNBits',
+  'QAttention',
+  'QEmbedLayerNormalization',
+  'QGemm',
+  'QLinearConv',
+  'QLinearMatMul',
+  'QuantizeLinear',
+]);
+
+function refuseQuantized(model: Model): void {
+  const advice = 'quantize the FP32 model it was made from.';
+  const ours = model.proto.metadataProps.find(({ key }) => key === METADATA_KEY);
+  if (ours) throw new InputError(`The model "${model.path}" is already quantized (${ours.value}): ${advice}`);
+  for (const scope of indexGraphs(model).scopes) {
+    const node = scope.graph.node.find((each) => QUANTIZED.has(each.opType));
+    if (!node) continue;
+    throw new InputError(`The model "${model.path}" is already quantized (it has ${node.opType} nodes): ${advice}`);
+  }
+}
+
+function refuseNothing(model: Model, decisions: Decisions, settings: Settings): void {
+  if (decisions.nodes.some(({ action }) => action !== 'kept')) return;
+  const weights = decisions.nodes.flatMap((decision) => decision.weights);
+  const half = weights.find(({ constant }) => constant.tensor.dataType === DataType.FLOAT16);
+  if (half && weights.every(({ constant }) => constant.ref?.dtype !== DataType.FLOAT)) {
+    throw new InputError(
+      `The model "${model.path}" has FP16 weights, which this release does not quantize: give it FP32.`,
+    );
+  }
+  const reasons = decisions.nodes.filter(({ weights }) => weights.length > 0).map(({ reason }) => reason);
+  const why = reasons.length > 0 ? `its weights stay because ${commonest(reasons)}` : 'no node has constant weights';
+  throw new InputError(
+    `Nothing in the model "${model.path}" can be quantized with \`${settings.method}\`: ${why}; \`dry-run\` tells more.`,
+  );
+}
+
+function commonest(reasons: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1])[0]![0];
+}
