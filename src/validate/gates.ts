@@ -1,0 +1,95 @@
+import type { CheckName, Figure, ValidateOptions, ValidateResults } from './types.ts';
+
+interface Gate {
+  check: CheckName;
+  input: string;
+  name: string;
+  unit: 'ms' | 'MB';
+  limit(options: ValidateOptions): number | undefined;
+  value(results: ValidateResults): number | undefined;
+  advice(results: ValidateResults): string;
+}
+
+const speedAdvice = ({ threads, provider }: ValidateResults): string =>
+  `warm the model up before it is used, try other threads (now ${threads}) or another execution-provider (now ${provider?.got}; here: ${provider?.present.join(', ')}), or quantize more of it`;
+
+const memoryAdvice = ({ arena }: ValidateResults): string =>
+  `a session keeps prepacked copies of weights (session.disable_prepacking) and what its arena ever held (${arena ? 'arena: off gives large outputs back' : 'the arena is off already'}), or quantize more of the model`;
+
+/** The limits of the contract: which figure each looks at and what helps where it is passed. */
+const GATES: readonly Gate[] = [
+  {
+    check: 'load',
+    input: 'max-load-ms',
+    name: 'Load time',
+    unit: 'ms',
+    limit: (options) => options.maxLoadMs,
+    value: (results) => results.loadMs,
+    advice: () => 'put the model on a faster disk, or save it optimized so that loading need not optimize it',
+  },
+  {
+    check: 'latency',
+    input: 'max-latency-p50-ms',
+    name: 'P50 latency',
+    unit: 'ms',
+    limit: (options) => options.maxLatencyP50Ms,
+    value: (results) => results.timings?.p50,
+    advice: speedAdvice,
+  },
+  {
+    check: 'latency',
+    input: 'max-latency-p95-ms',
+    name: 'P95 latency',
+    unit: 'ms',
+    limit: (options) => options.maxLatencyP95Ms,
+    value: (results) => results.timings?.p95,
+    advice: speedAdvice,
+  },
+  {
+    check: 'resources',
+    input: 'max-memory-mb',
+    name: 'Resident memory',
+    unit: 'MB',
+    limit: (options) => options.maxMemoryMb,
+    value: (results) => results.memoryMb,
+    advice: memoryAdvice,
+  },
+  {
+    check: 'resources',
+    input: 'max-peak-memory-mb',
+    name: 'Peak memory',
+    unit: 'MB',
+    limit: (options) => options.maxPeakMemoryMb,
+    value: (results) => results.peakMemoryMb,
+    advice: (results) => `feed smaller batches or shorter inputs; ${memoryAdvice(results)}`,
+  },
+  {
+    check: 'resources',
+    input: 'max-size-mb',
+    name: 'Size on disk',
+    unit: 'MB',
+    limit: (options) => options.maxSizeMb,
+    value: (results) => results.sizeMb,
+    advice: () => 'quantize more of the model: the plan (quantize with dry-run) says what stays as it is, and why',
+  },
+];
+
+/** Adds each gate's figure to its check, and a sentence where it fails. A figure that was never taken fails nothing. */
+export function applyGates(results: ValidateResults, options: ValidateOptions): void {
+  for (const gate of GATES) {
+    const check = results.checks.find(({ name }) => name === gate.check);
+    const value = gate.value(results);
+    if (!check || value === undefined) continue;
+    const limit = gate.limit(options);
+    const figure: Figure = { name: gate.name, value, unit: gate.unit, ...(limit === undefined ? {} : { limit }) };
+    check.figures.push(figure);
+    if (limit === undefined || value <= limit) continue;
+    check.status = 'fail';
+    check.failures.push(
+      `${gate.name} is ${show(value)} ${gate.unit}, over the limit of ${show(limit)} ${gate.unit} (${gate.input}): ${gate.advice(results)}.`,
+    );
+  }
+}
+
+/** Three digits, so that a figure just over its limit does not read like the limit. */
+const show = (value: number): string => String(Number(value.toFixed(value >= 1000 ? 1 : 3)));

@@ -1,0 +1,123 @@
+import type { Log } from '../report/log.ts';
+import type { Receipt, Verdict } from '../report/receipt.ts';
+import type {
+  CacheService,
+  OutputSummary,
+  PlacedNode,
+  ProviderChoice,
+  ProviderReport,
+  Timings,
+} from '../runtime/index.ts';
+
+/** An absent limit is no gate. Milliseconds, MB of 10^6 bytes, seconds. */
+export interface ValidateOptions {
+  /** Path of the graph file. */
+  model: string;
+  /** Manifest that the files must match. */
+  manifest?: string | undefined;
+  /** File or folder of samples; generated from the signature when absent. */
+  samples?: string | undefined;
+  /** Sizes of symbolic dimensions: `batch=1,seq=16`. */
+  dims?: string | undefined;
+  /** Ranges of generated inputs: `audio_codes=0..1023`. */
+  ranges?: string | undefined;
+  /** Default 0. */
+  seed?: number | undefined;
+  /** Default 3. */
+  warmup?: number | undefined;
+  /** Default 100, which a P95 needs. */
+  runs?: number | undefined;
+  /** Cap of the measurement, default 60. */
+  maxSeconds?: number | undefined;
+  threads?: number | undefined;
+  /** Default `auto`. */
+  executionProvider?: ProviderChoice | undefined;
+  /** ONNX Runtime's CPU arena. `auto`: off where an inference has outputs of 256 MiB and more, which it would keep. */
+  arena?: 'auto' | 'on' | 'off' | undefined;
+  ortPath?: string | undefined;
+  registryUrl?: string | undefined;
+  /** For loading, or for one inference. Default 600. */
+  timeoutSeconds?: number | undefined;
+  maxLoadMs?: number | undefined;
+  maxLatencyP50Ms?: number | undefined;
+  maxLatencyP95Ms?: number | undefined;
+  maxMemoryMb?: number | undefined;
+  maxPeakMemoryMb?: number | undefined;
+  maxSizeMb?: number | undefined;
+  /** Folder of the receipt; the model's own unless given. */
+  report?: string | undefined;
+}
+
+export interface ValidateContext {
+  log: Log;
+  signal?: AbortSignal;
+  now?: () => Date;
+  cache?: CacheService;
+}
+
+export type CheckName = 'integrity' | 'load' | 'inference' | 'latency' | 'resources';
+
+/** One line of a check: a figure with its limit, if there is one. */
+export interface Figure {
+  name: string;
+  value: number;
+  unit: 'ms' | 'MB' | 'runs' | 'bytes' | 'x' | 'nodes' | '';
+  limit?: number;
+}
+
+export interface Check {
+  name: CheckName;
+  /** `skipped`: an earlier check failed, so that this one could not be made. */
+  status: Verdict | 'skipped';
+  figures: Figure[];
+  /** What is wrong: sentences with figure, limit and what to do. */
+  failures: string[];
+  /** What a reader should know that is not wrong in itself. */
+  findings: string[];
+}
+
+/** What looks wrong with the timing itself. */
+export interface HygieneFinding {
+  kind: 'cached' | 'throttled' | 'noisy';
+  message: string;
+}
+
+export interface ValidateResults {
+  checks: Check[];
+  hygiene: HygieneFinding[];
+  provider?: ProviderReport;
+  /** Nodes by the provider that ran them, where a GPU provider was got. */
+  placement?: Record<string, number>;
+  /** Nodes that fell back to the CPU although another provider was got. */
+  fallbacks?: PlacedNode[];
+  threads?: number;
+  arena?: boolean;
+  runtime?: { version: string; source: string };
+  samples?: { count: number; notes: readonly string[] };
+  outputs?: Omit<OutputSummary, 'digest'>[];
+  timings?: Timings;
+  loadMs?: number;
+  memoryMb?: number;
+  peakMemoryMb?: number;
+  /** Resident before the model: Node and onnxruntime. Part of `memoryMb`. */
+  baselineMb?: number;
+  sizeMb: number;
+  /** Seconds for all of it. */
+  seconds: number;
+}
+
+export interface ValidateResult {
+  verdict: Verdict;
+  passed: boolean;
+  /** Every failing check's sentences; for `inconclusive` what is missing. */
+  failures: string[];
+  loadMs?: number;
+  latencyP50Ms?: number;
+  latencyP95Ms?: number;
+  memoryMb?: number;
+  peakMemoryMb?: number;
+  sizeMb: number;
+  /** Path of the receipt. */
+  report: string;
+  receipt: Receipt<ValidateResults>;
+}

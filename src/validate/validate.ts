@@ -1,0 +1,357 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { indexRanges, type Model } from '../model/index.ts';
+import {
+  createReceipt,
+  type FileIdentity,
+  pathInReceipt,
+  receiptPath,
+  type Verdict,
+  writeReceipt,
+} from '../report/index.ts';
+import {
+  ELEMENT_BYTES,
+  elementCount,
+  environment,
+  type Feeds,
+  loadSamples,
+  openSession,
+  placeNodes,
+  type RuntimeLocation,
+  resolveRuntime,
+  robustVariation,
+  type Samples,
+  type Session,
+  SessionError,
+  type SessionOptions,
+  type Timings,
+  type ValueInfo,
+} from '../runtime/index.ts';
+import { applyGates } from './gates.ts';
+import { inspectTimings } from './hygiene.ts';
+import { checkInference } from './inference.ts';
+import { checkIntegrity, type Integrity } from './integrity.ts';
+import type {
+  Check,
+  CheckName,
+  HygieneFinding,
+  ValidateContext,
+  ValidateOptions,
+  ValidateResult,
+  ValidateResults,
+} from './types.ts';
+
+const DEFAULTS = { warmup: 3, runs: 100, maxSeconds: 60, timeoutSeconds: 600 };
+/** Runs that a P95 needs: five values beyond it. */
+const RUNS_FOR_P95 = 100;
+/** Measurements in all, where the times look wrong and there is time for another. */
+const MAX_MEASUREMENTS = 3;
+/** Samples that the timing goes through in turn, and the bytes they may have together. */
+const TIMED_SAMPLES = 8;
+const TIMED_SAMPLE_BYTES = 256 * 2 ** 20;
+/** Outputs from this size on are not kept in the arena unless told so. */
+const LARGE_OUTPUT_BYTES = 256 * 2 ** 20;
+const MB = 1e6;
+
+/**
+ * Checks one model: integrity, load, inference, latency, resources, each with its limits. The model's faults are the
+ * result's; the receipt is written whatever the verdict.
+ * @throws InputError for options, samples or a provider that do not fit, and where there is no model at all
+ */
+export async function validate(options: ValidateOptions, context: ValidateContext): Promise<ValidateResult> {
+  const started = performance.now();
+  const scratch = await mkdtemp(path.join(tmpdir(), 'onnx-validate-'));
+  try {
+    const integrity = await checkIntegrity(options, context, scratch);
+    const results: ValidateResults = {
+      checks: [integrity.check],
+      hygiene: [],
+      sizeMb: integrity.files.reduce((sum, { digest }) => sum + digest.size, 0) / MB,
+      seconds: 0,
+    };
+    if (integrity.model && integrity.check.status === 'pass') {
+      await checkSession({ options, context, scratch, model: integrity.model, results });
+    }
+    completeChecks(results);
+    applyGates(results, options);
+    results.seconds = (performance.now() - started) / 1000;
+    return await report(options, context, integrity, results);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+interface Work {
+  options: ValidateOptions;
+  context: ValidateContext;
+  scratch: string;
+  model: Model;
+  results: ValidateResults;
+}
+
+/** Everything that takes a session. A session that fails fails the check it was in; later ones are skipped. */
+async function checkSession(work: Work): Promise<void> {
+  const { options, context, results } = work;
+  const { log, signal, cache } = context;
+  const runtime = await resolveRuntime({
+    log,
+    ...(signal ? { signal } : {}),
+    ...(cache ? { cache } : {}),
+    ...(options.ortPath ? { ortPath: options.ortPath } : {}),
+    ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
+  });
+  results.runtime = { version: runtime.version, source: runtime.source };
+  const load = addCheck(results, 'load');
+  let current = load;
+  let session: Session | undefined;
+  try {
+    session = await openSession(sessionOptions(work, runtime));
+    recordLoad(session, load, results);
+    const samples = await loadSamples(options.samples, session.load.inputs, {
+      inferredRanges: indexRanges(work.model),
+      ...(options.dims ? { dims: options.dims } : {}),
+      ...(options.ranges ? { ranges: options.ranges } : {}),
+      ...(options.seed === undefined ? {} : { seed: options.seed }),
+      count: TIMED_SAMPLES,
+    });
+    results.samples = { count: samples.length, notes: samples.notes };
+    log.info(`Loaded in ${session.load.ms.toFixed(0)} ms; looking at what it answers.`);
+    current = addCheck(results, 'inference');
+    const inference = await checkInference(session, samples, work.model, work.scratch);
+    Object.assign(current, inference.check);
+    results.outputs = inference.outputs.map(({ digest: _, ...output }) => output);
+    current = addCheck(results, 'latency');
+    await checkLatency(session, await timedFeeds(samples), current, work);
+    current = addCheck(results, 'resources');
+    await checkResources(session, current, results);
+    await session.close();
+    if (session.load.provider.got !== 'cpu') await checkPlacement(work, runtime, await samples.get(0), load);
+  } catch (error) {
+    if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
+    current.status = 'fail';
+    current.failures.push(`${error.message}.`);
+    // The operators are part of a model's integrity, though only loading it tells.
+    if (error.kind === 'unsupported-operator') {
+      const integrity = results.checks[0]!;
+      integrity.status = 'fail';
+      integrity.failures.push('An operator of the model is missing in this runtime: see load.');
+    }
+  } finally {
+    await session?.close();
+  }
+}
+
+function sessionOptions({ options, context, model }: Work, runtime: RuntimeLocation): SessionOptions {
+  const { log, signal } = context;
+  return {
+    model: options.model,
+    runtime,
+    provider: options.executionProvider ?? 'auto',
+    arena: options.arena === 'off' ? false : options.arena === 'on' || declaredOutputBytes(model) < LARGE_OUTPUT_BYTES,
+    timeoutMs: (options.timeoutSeconds ?? DEFAULTS.timeoutSeconds) * 1000,
+    log,
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    ...(signal ? { signal } : {}),
+  };
+}
+
+/** Bytes of all outputs whose shapes are fixed; symbolic sizes count as 1. */
+function declaredOutputBytes(model: Model): number {
+  let bytes = 0;
+  for (const { type } of model.proto.graph?.output ?? []) {
+    if (type?.value.case !== 'tensorType') continue;
+    const dims = type.value.value.shape?.dim ?? [];
+    const sizes = dims.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : 1));
+    bytes += elementCount(sizes) * ELEMENT_BYTES.float32;
+  }
+  return bytes;
+}
+
+function recordLoad(session: Session, check: Check, results: ValidateResults): void {
+  const { ms, baselineBytes, provider, outputs } = session.load;
+  results.loadMs = ms;
+  results.baselineMb = baselineBytes / MB;
+  results.provider = provider;
+  results.threads = session.threads;
+  results.arena = session.arena;
+  check.figures.push({ name: 'Resident after loading', value: session.load.residentBytes / MB, unit: 'MB' });
+  for (const { provider: name, reason } of provider.refused)
+    check.findings.push(`Provider ${name} was tried in vain: ${reason}.`);
+  if (!session.arena) {
+    check.findings.push(
+      `The memory arena is off, because it would keep the large outputs (${outputs.map(signature).join(', ')}).`,
+    );
+  }
+}
+
+const signature = ({ name, dtype, dims }: ValueInfo): string => `${name} ${dtype}[${dims.join(',')}]`;
+
+/** As many samples as fit the bound: they go to the child at once, so that handing them over is not in the times. */
+async function timedFeeds(samples: Samples): Promise<Feeds[]> {
+  const feeds: Feeds[] = [];
+  let bytes = 0;
+  for (let index = 0; index < Math.min(samples.length, TIMED_SAMPLES); index++) {
+    const sample = await samples.get(index);
+    bytes += Object.values(sample).reduce((sum, { data }) => sum + data.byteLength, 0);
+    if (feeds.length > 0 && bytes > TIMED_SAMPLE_BYTES) break;
+    feeds.push(sample);
+  }
+  return feeds;
+}
+
+/** Measures, and again where the times look wrong and there is time: noise goes away, a cache does not. */
+async function checkLatency(
+  session: Session,
+  feeds: Feeds[],
+  check: Check,
+  { options, context, results }: Work,
+): Promise<void> {
+  const runs = options.runs ?? DEFAULTS.runs;
+  const maxSeconds = options.maxSeconds ?? DEFAULTS.maxSeconds;
+  const started = performance.now();
+  const secondsLeft = () => maxSeconds - (performance.now() - started) / 1000;
+  let warmup = options.warmup ?? DEFAULTS.warmup;
+  let best: { timings: Timings; hygiene: HygieneFinding[] } | undefined;
+  let measurements = 0;
+  while (measurements < MAX_MEASUREMENTS) {
+    context.log.info(
+      measurements === 0
+        ? `Measuring ${runs} runs, ${maxSeconds} s at most.`
+        : 'Those times look wrong; measuring again.',
+    );
+    const before = performance.now();
+    const timings = await session.measure(feeds, { warmup, runs, maxSeconds: secondsLeft() });
+    const seconds = (performance.now() - before) / 1000;
+    measurements++;
+    warmup = 0;
+    const hygiene = inspectTimings(timings);
+    if (!best || hygiene.length === 0 || robustVariation(timings.runs) < robustVariation(best.timings.runs)) {
+      best = { timings, hygiene };
+    }
+    if (hygiene.length === 0 || timings.endedBy === 'time' || seconds > secondsLeft()) break;
+  }
+  const { timings, hygiene } = best!;
+  results.timings = timings;
+  results.hygiene = hygiene;
+  check.figures.push(
+    { name: 'First run', value: timings.firstMs, unit: 'ms' },
+    { name: 'P90 latency', value: timings.p90, unit: 'ms' },
+    { name: 'P99 latency', value: timings.p99, unit: 'ms' },
+    { name: 'Runs', value: timings.runs.length, unit: 'runs' },
+  );
+  if (measurements > 1)
+    check.findings.push(`${measurements} measurements were made, because times looked wrong; the calmest counts.`);
+  if (timings.runs.length < RUNS_FOR_P95) {
+    const why = timings.endedBy === 'time' ? `max-seconds (${maxSeconds}) ended the measurement` : `runs is ${runs}`;
+    check.findings.push(`The P95 is of ${timings.runs.length} runs only and needs ${RUNS_FOR_P95}: ${why}.`);
+  }
+  if (hygiene.length > 0) check.status = 'inconclusive';
+  check.findings.push(...hygiene.map(({ message }) => message));
+}
+
+async function checkResources(session: Session, check: Check, results: ValidateResults): Promise<void> {
+  const { residentBytes, peakBytes } = await session.memory();
+  results.memoryMb = residentBytes / MB;
+  results.peakMemoryMb = peakBytes / MB;
+  check.figures.push({ name: 'of which Node and onnxruntime', value: session.load.baselineBytes / MB, unit: 'MB' });
+  const { firstMs, p50 } = results.timings!;
+  check.figures.push({ name: 'First run ÷ P50: what a warm-up is worth', value: firstMs / p50, unit: 'x' });
+}
+
+/** Says which nodes a GPU provider left to the CPU; one profiled inference in a session of its own. */
+async function checkPlacement(work: Work, runtime: RuntimeLocation, feeds: Feeds, check: Check): Promise<void> {
+  const { results, scratch } = work;
+  const nodes = await placeNodes(
+    sessionOptions(work, runtime),
+    feeds,
+    (file) => readFile(file, 'utf8'),
+    path.join(scratch, 'profile'),
+  );
+  const placement: Record<string, number> = {};
+  for (const { provider } of nodes) placement[provider] = (placement[provider] ?? 0) + 1;
+  results.placement = placement;
+  results.fallbacks = nodes.filter(({ provider }) => provider !== results.provider?.got);
+  check.figures.push({ name: 'Nodes on the CPU', value: results.fallbacks.length, unit: 'nodes' });
+  if (results.fallbacks.length > 0) {
+    const operators = [...new Set(results.fallbacks.map(({ op }) => op))].join(', ');
+    check.findings.push(`${results.fallbacks.length} of ${nodes.length} nodes fell back to the CPU (${operators}).`);
+  }
+}
+
+const ALL_CHECKS: readonly CheckName[] = ['integrity', 'load', 'inference', 'latency', 'resources'];
+
+function addCheck(results: ValidateResults, name: CheckName): Check {
+  const check: Check = { name, status: 'pass', figures: [], failures: [], findings: [] };
+  results.checks.push(check);
+  return check;
+}
+
+/** The checks that were never reached stand in the table too. */
+function completeChecks(results: ValidateResults): void {
+  for (const name of ALL_CHECKS) {
+    if (results.checks.some((check) => check.name === name)) continue;
+    results.checks.push({ name, status: 'skipped', figures: [], failures: [], findings: ['An earlier check failed.'] });
+  }
+}
+
+async function report(
+  options: ValidateOptions,
+  context: ValidateContext,
+  integrity: Integrity,
+  results: ValidateResults,
+): Promise<ValidateResult> {
+  const verdict = verdictOf(results.checks);
+  const file = receiptPath(options.model, 'validate', options.report);
+  const files = integrity.files.map(
+    ({ path: each, digest }): FileIdentity => ({
+      path: pathInReceipt(each, file),
+      role: 'read',
+      size: digest.size,
+      root: digest.root,
+      chunks: digest.chunks,
+    }),
+  );
+  const receipt = createReceipt<ValidateResults>({
+    now: (context.now ?? (() => new Date()))(),
+    action: 'validate',
+    inputs: textInputs(options),
+    modelRoot: integrity.root,
+    files,
+    environment: {
+      ...environment(),
+      ...(results.runtime ? { ort: results.runtime.version } : {}),
+      ...(results.provider ? { provider: results.provider.got } : {}),
+    },
+    results,
+    verdict,
+  });
+  await writeReceipt(receipt, file);
+  const { timings, loadMs, memoryMb, peakMemoryMb, sizeMb, hygiene } = results;
+  const failures = results.checks.flatMap((check) => check.failures);
+  return {
+    verdict,
+    passed: verdict === 'pass',
+    failures: verdict === 'inconclusive' ? hygiene.map(({ message }) => message) : failures,
+    ...(loadMs === undefined ? {} : { loadMs }),
+    ...(timings ? { latencyP50Ms: timings.p50, latencyP95Ms: timings.p95 } : {}),
+    ...(memoryMb === undefined ? {} : { memoryMb }),
+    ...(peakMemoryMb === undefined ? {} : { peakMemoryMb }),
+    sizeMb,
+    report: file,
+    receipt,
+  };
+}
+
+function verdictOf(checks: readonly Check[]): Verdict {
+  if (checks.some(({ status }) => status === 'fail')) return 'fail';
+  return checks.some(({ status }) => status === 'inconclusive') ? 'inconclusive' : 'pass';
+}
+
+/** The options by the names of the action's inputs, as the receipt keeps them. */
+function textInputs(options: ValidateOptions): Record<string, string> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    given.map(([name, value]) => [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), String(value)]),
+  );
+}
