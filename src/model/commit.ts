@@ -40,8 +40,8 @@ export function openOutput(output: string): ModelOutput {
   const token = randomBytes(6).toString('hex');
   const graphPath = temporary('graph');
   const dataPath = temporary('data');
-  refuseOddTarget(target, output);
   const lock = explained(output, () => {
+    refuseOddTarget(target, output);
     const taken = takeLock(path.join(directory, `.${base}.lock`), `"${output}"`);
     removeTemporaries(directory, base);
     return taken;
