@@ -44,7 +44,8 @@ export type WritePiece = { length: number } & (
 export type Task =
   | { kind: 'range'; pieces: RangePiece[] }
   | { kind: 'digest'; input: Input; length: number }
-  | { kind: 'write'; fd: number; path: string; position: number; length: number; pieces: WritePiece[] };
+  /** `digest` false: no SHA-256 is made, the outcome is empty. */
+  | { kind: 'write'; fd: number; position: number; length: number; digest: boolean; pieces: WritePiece[] };
 
 /** Ranges of the channels that a piece touches: `min` and `max` begin with channel `first`. */
 export interface PieceRange {

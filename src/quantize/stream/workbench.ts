@@ -120,7 +120,7 @@ export class Workbench {
     return hash.digest('hex');
   }
 
-  #write(task: Extract<Task, { kind: 'write' }>): string {
+  #write(task: WriteTask): string {
     const out = new Output(this.#bytes, task);
     for (const piece of task.pieces) {
       if (piece.kind === 'zeros') this.#zeros(piece.length, out);
@@ -306,6 +306,8 @@ export class Workbench {
 /** The arguments that the range kernels share: source, count, channel, left, channels, inner. */
 type Block = [number, number, number, number, number, number];
 
+type WriteTask = Extract<Task, { kind: 'write' }>;
+
 type QuantizePiece = Extract<WritePiece, { kind: 'quantize' }>;
 
 /** One source matrix of a weight; `origin` is its first element. */
@@ -330,14 +332,15 @@ interface Window {
 /** The output chunk: a buffer that is hashed and written whenever it is full enough. */
 class Output {
   readonly #bytes: Uint8Array;
-  readonly #task: { fd: number; position: number; length: number };
-  readonly #hash: Hash = createHash('sha256');
+  readonly #task: WriteTask;
+  readonly #hash: Hash | undefined;
   #position: number;
   #filled = 0;
 
-  constructor(bytes: Uint8Array, task: { fd: number; position: number; length: number }) {
+  constructor(bytes: Uint8Array, task: WriteTask) {
     this.#bytes = bytes;
     this.#task = task;
+    this.#hash = task.digest ? createHash('sha256') : undefined;
     this.#position = task.position;
   }
 
@@ -362,7 +365,7 @@ class Output {
 
   /** Hashes and writes [from, until) of the memory as the chunk's next bytes. */
   put(from: number, until: number): void {
-    this.#hash.update(this.#bytes.subarray(from, until));
+    this.#hash?.update(this.#bytes.subarray(from, until));
     this.write(from, until, 0);
     this.#position += until - from;
   }
@@ -379,7 +382,7 @@ class Output {
     for (const { count } of blocks(0, length, FLUSH)) {
       const read = fs.readSync(this.#task.fd, this.#bytes, OUT, count, this.#position);
       if (read !== count) throw new Error(`${count - read} of ${count} bytes just written are missing`);
-      this.#hash.update(this.#bytes.subarray(OUT, OUT + count));
+      this.#hash?.update(this.#bytes.subarray(OUT, OUT + count));
       this.#position += count;
     }
   }
@@ -388,7 +391,7 @@ class Output {
     this.flush();
     const made = this.#position - this.#task.position;
     if (made !== this.#task.length) throw new Error(`A chunk of ${this.#task.length} bytes came out with ${made}`);
-    return this.#hash.digest('hex');
+    return this.#hash?.digest('hex') ?? '';
   }
 }
 

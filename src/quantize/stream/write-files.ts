@@ -19,11 +19,12 @@ export async function writeFiles(
   layouts: readonly StreamLayout[],
   pool: Pool,
   onBytes: (bytes: number) => void = () => {},
+  { digests = true }: WriteOptions = {},
 ): Promise<WrittenFile[]> {
   const files: OutputFile[] = [];
   try {
     for (const layout of layouts) files.push(await OutputFile.create(layout));
-    await pool.runAll(tasks(files, pool), ({ file, index, length }, digest) => {
+    await pool.runAll(tasks(files, pool, digests), ({ file, index, length }, digest) => {
       file.chunks[index] = digest;
       file.writeBehind();
       onBytes(length);
@@ -38,6 +39,11 @@ export async function writeFiles(
   } finally {
     for (const file of files) await file.close();
   }
+}
+
+export interface WriteOptions {
+  /** False leaves the digests empty: for measuring what they cost. */
+  digests?: boolean;
 }
 
 /** A file on its way to the disk. */
@@ -88,9 +94,11 @@ interface Chunk {
   length: number;
 }
 
-function* tasks(files: readonly OutputFile[], pool: Pool): Generator<[Extract<Task, { kind: 'write' }>, Chunk]> {
+type WriteTask = Extract<Task, { kind: 'write' }>;
+
+function* tasks(files: readonly OutputFile[], pool: Pool, digest: boolean): Generator<[WriteTask, Chunk]> {
   for (const file of files) {
-    const { path, size, segments } = file.layout;
+    const { size, segments } = file.layout;
     let first = 0;
     for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
       const end = Math.min(position + CHUNK_BYTES, size);
@@ -103,8 +111,9 @@ function* tasks(files: readonly OutputFile[], pool: Pool): Generator<[Extract<Ta
         if (until < end) first = i + 1;
       }
       const length = end - position;
+      const { fd } = file.handle;
       yield [
-        { kind: 'write', fd: file.handle.fd, path, position, length, pieces },
+        { kind: 'write', fd, position, length, digest, pieces },
         { file, index, length },
       ];
     }

@@ -1,0 +1,25 @@
+/**
+ * The copy floor: reads all of a file in blocks of 256 KiB, writes a quarter as much in blocks of 512 KiB, fsyncs. As a
+ * plain program would: one process, one thread. Arguments: source, target.
+ */
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+
+const READ = 256 * 1024;
+const WRITE = 512 * 1024;
+const [source, target] = process.argv.slice(2);
+const buffer = Buffer.allocUnsafeSlow(READ);
+const output = Buffer.allocUnsafeSlow(WRITE);
+const from = openSync(source, 'r');
+const to = openSync(target, 'wx');
+let filled = 0;
+for (let at = 0, count = -1; count !== 0; at += count) {
+  count = readSync(from, buffer, 0, READ, at);
+  filled += buffer.copy(output, filled, 0, count >> 2);
+  if (filled === WRITE || count === 0) {
+    writeSync(to, output, 0, filled);
+    filled = 0;
+  }
+}
+fsyncSync(to);
+closeSync(to);
+closeSync(from);

@@ -1,0 +1,26 @@
+/**
+ * Both passes over a model's matrices without plan, graph and commit: what the streaming itself costs.
+ * Arguments: model, target, digests (true or false).
+ */
+import { readModel } from '../../lib/model/index.js';
+import { computeParameters, Pool, writeFiles } from '../../lib/quantize/stream/index.js';
+
+const [source, target, digests] = process.argv.slice(2);
+const model = await readModel(source);
+const pool = new Pool();
+try {
+  const jobs = [...model.tensors.values()]
+    .filter(({ dims }) => dims.length === 2)
+    .map((tensor) => ({ source: tensor, target: 'int8', symmetric: true, reduceRange: false, axis: 1 }));
+  const parameters = await computeParameters(jobs, pool);
+  let size = 0;
+  const segments = jobs.map((job, i) => {
+    const length = job.source.length / 4;
+    const segment = { kind: 'job', offset: size, length, job: { kind: 'quantize', job, parameters: parameters[i] } };
+    size += length;
+    return segment;
+  });
+  await writeFiles([{ path: target, size, segments }], pool, undefined, { digests: digests === 'true' });
+} finally {
+  await pool.close();
+}

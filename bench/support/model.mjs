@@ -1,0 +1,162 @@
+import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import path from 'node:path';
+
+const FLOAT = 1;
+const INT64 = 7;
+const TOKENS = 1024;
+const CODEBOOKS = 16;
+const FRAMES = 128;
+const MELS = 2048;
+
+/**
+ * Writes a model of SARAi's shape (16 codebooks in, mel features out, a stack of transformer blocks, exporter-like
+ * names; the output is short) with about `bytes` of FP32 weights in `<file>.data`. Wider models for larger sizes, as in
+ * the wild. Seeded: the same size gives the same bytes. With `sparse` the weights are a hole in the file, all zeros.
+ * Returns the exact size of the weights.
+ */
+export async function writeBenchModel(root, file, bytes, { sparse = false } = {}) {
+  const schema = await import(path.join(root, 'lib', 'model', 'onnx_pb.js'));
+  const { create, toBinary } = await import('@bufbuild/protobuf');
+  const width = bytes >= 20e9 ? 5120 : bytes >= 2e9 ? 2048 : 1024;
+  const layers = Math.max(1, Math.round(bytes / (4 * 12 * width * width)));
+
+  const initializer = [];
+  const node = [];
+  let offset = 0;
+  const weight = (name, ...dims) => {
+    const length = 4 * dims.reduce((a, b) => a * b, 1);
+    const entries = Object.entries({ location: `${path.basename(file)}.data`, offset, length });
+    const externalData = entries.map(([key, value]) => ({ key, value: String(value) }));
+    initializer.push(
+      create(schema.TensorProtoSchema, {
+        name,
+        dims: dims.map(BigInt),
+        dataType: FLOAT,
+        dataLocation: 1,
+        externalData,
+      }),
+    );
+    offset += length;
+    return name;
+  };
+  const constant = (name, value) => {
+    const rawData = new Uint8Array(Float32Array.of(value).buffer);
+    initializer.push(create(schema.TensorProtoSchema, { name, dims: [], dataType: FLOAT, rawData }));
+    return name;
+  };
+  const add = (scope, opType, input, attribute = []) => {
+    const output = `${scope}/${opType}_output_0`;
+    node.push(
+      create(schema.NodeProtoSchema, { name: `${scope}/${opType}`, opType, input, output: [output], attribute }),
+    );
+    return output;
+  };
+  const ints = (name, ...values) => ({ name, type: 7, ints: values.map(BigInt) });
+  const int = (name, value) => ({ name, type: 2, i: BigInt(value) });
+  const linear = (scope, input, from, to) =>
+    add(scope, 'Add', [
+      add(scope, 'MatMul', [input, weight(`${scope}.weight`, from, to)]),
+      weight(`${scope}.bias`, to),
+    ]);
+  const two = constant('/Constant_two', 2);
+  const epsilon = constant('/Constant_epsilon', 1e-5);
+  const scale = constant('/Constant_scale', width ** -0.5);
+  const mean = (scope, input) => add(scope, 'ReduceMean', [input], [ints('axes', -1)]);
+  const norm = (scope, input) => {
+    const centered = add(scope, 'Sub', [input, mean(scope, input)]);
+    const variance = mean(`${scope}/variance`, add(scope, 'Pow', [centered, two]));
+    const deviation = add(scope, 'Sqrt', [add(`${scope}/epsilon`, 'Add', [variance, epsilon])]);
+    const scaled = add(scope, 'Mul', [add(scope, 'Div', [centered, deviation]), weight(`${scope}.weight`, width)]);
+    return add(scope, 'Add', [scaled, weight(`${scope}.bias`, width)]);
+  };
+
+  const embedded = add('/model/embed_tokens', 'Gather', [
+    weight('model.embed_tokens.weight', TOKENS, width),
+    'audio_codes',
+  ]);
+  let hidden = add('/model/codebooks', 'ReduceMean', [embedded], [ints('axes', 1), int('keepdims', 0)]);
+  for (let layer = 0; layer < layers; layer++) {
+    const at = `/model/layers.${layer}`;
+    const normed = norm(`${at}/input_layernorm`, hidden);
+    const [query, key, value] = ['q_proj', 'k_proj', 'v_proj'].map((name) =>
+      linear(`${at}/self_attn/${name}`, normed, width, width),
+    );
+    const turned = add(`${at}/self_attn`, 'Transpose', [key], [ints('perm', 0, 2, 1)]);
+    const scores = add(`${at}/self_attn/scores`, 'Mul', [
+      add(`${at}/self_attn/scores`, 'MatMul', [query, turned]),
+      scale,
+    ]);
+    const mixed = add(`${at}/self_attn`, 'MatMul', [
+      add(`${at}/self_attn`, 'Softmax', [scores], [int('axis', -1)]),
+      value,
+    ]);
+    const attended = add(`${at}/residual_0`, 'Add', [hidden, linear(`${at}/self_attn/o_proj`, mixed, width, width)]);
+    const wide = linear(`${at}/mlp/up_proj`, norm(`${at}/post_attention_layernorm`, attended), width, 4 * width);
+    const narrow = linear(`${at}/mlp/down_proj`, add(`${at}/mlp/act_fn`, 'Relu', [wide]), 4 * width, width);
+    hidden = add(`${at}/residual_1`, 'Add', [attended, narrow]);
+  }
+  const mel = linear('/model/mel_head', norm('/model/norm', hidden), width, MELS);
+  node.push(
+    create(schema.NodeProtoSchema, {
+      name: '/model/Transpose',
+      opType: 'Transpose',
+      input: [mel],
+      output: ['mel_features'],
+      attribute: [ints('perm', 0, 2, 1)],
+    }),
+  );
+
+  const value = (name, elemType, ...dims) => ({
+    name,
+    type: {
+      value: {
+        case: 'tensorType',
+        value: { elemType, shape: { dim: dims.map((size) => ({ value: { case: 'dimValue', value: BigInt(size) } })) } },
+      },
+    },
+  });
+  const graph = {
+    name: 'agi_audio_core',
+    node,
+    initializer,
+    input: [value('audio_codes', INT64, 1, CODEBOOKS, FRAMES)],
+    output: [value('mel_features', FLOAT, 1, MELS, FRAMES)],
+  };
+  const model = create(schema.ModelProtoSchema, {
+    irVersion: 8n,
+    producerName: 'bench',
+    graph,
+    opsetImport: [{ domain: '', version: 17n }],
+  });
+  writeFileSync(file, toBinary(schema.ModelProtoSchema, model));
+  writeWeights(`${file}.data`, offset, sparse);
+  return offset;
+}
+
+/** Normal-like values of the size of trained weights, from a block of 16 MiB that is repeated with a shift. */
+function writeWeights(file, length, sparse) {
+  const descriptor = openSync(file, 'w');
+  try {
+    ftruncateSync(descriptor, length);
+    if (sparse) return;
+    const block = new Float32Array(4 * 2 ** 20 + 4099);
+    let state = 20_251_122;
+    for (let i = 0; i < block.length; i++) {
+      let sum = 0;
+      for (let k = 0; k < 3; k++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        sum += state / 2 ** 32 - 0.5;
+      }
+      block[i] = sum * 0.04;
+    }
+    const bytes = Buffer.from(block.buffer);
+    for (let at = 0, turn = 0; at < length; turn++) {
+      const shift = 4 * ((turn * 61) % 4099);
+      const count = Math.min(16 * 2 ** 20, length - at);
+      writeSync(descriptor, bytes, shift, count, at);
+      at += count;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
