@@ -43,13 +43,15 @@ export interface QuantizedValue {
   q: string;
   scale: string;
   zeroPoint: string;
-  /** The axis of the scales, negative from the end; null for one scale. */
+  /** The axis of the scales, counted from the end (−1 is the last); null for one scale. */
   axis: number | null;
 }
 
 /** What an operator wants of a weight. The first that asks decides; the others take it if they accept it. */
 export interface WeightRequest {
   target: 'int8' | 'uint8';
+  /** Default: what the settings say for the target. */
+  symmetric?: boolean;
   /** Whether `reduce-range` counts here. */
   reduceRange: boolean;
   axis: number | readonly number[] | null;
@@ -165,7 +167,7 @@ export class ScopeRewriter {
   quantizeActivation(name: string): QuantizedValue {
     const constant = constantOf(this.scope, name);
     if (constant && !this.state.unfolded.has(constant)) {
-      return this.quantizeWeight(name, { target: 'uint8', reduceRange: false, axis: null });
+      return this.quantizeTable(name);
     }
     const home = this.home(name);
     const known = home.quantized.get(name);
@@ -194,6 +196,16 @@ export class ScopeRewriter {
     const entry = this.rewriterOf(constant.scope).addWeight(constant, request);
     this.state.entries.set(constant, [...entries, entry]);
     return entry;
+  }
+
+  /**
+   * The form of a constant that serves as an activation: uint8, one scale. `weight-symmetric` is about the weights'
+   * type, so it counts only where that is uint8 too.
+   */
+  quantizeTable(name: string, accepts?: WeightRequest['accepts']): QuantizedValue {
+    const symmetric = this.settings.weightType === 'uint8' && this.settings.symmetric.uint8;
+    const request: WeightRequest = { target: 'uint8', symmetric, reduceRange: false, axis: null };
+    return this.quantizeWeight(name, accepts ? { ...request, accepts } : request);
   }
 
   /** The 8-bit form that a value already has, if any. */
@@ -324,7 +336,7 @@ export class ScopeRewriter {
     let { scale, zeroPoint } = value;
     // Scales along the last axis broadcast as they are.
     const dims = entry?.planned.constant.tensor.dims.map(Number) ?? [];
-    if (entry && entry.axis !== dims.length - 1) {
+    if (entry && entry.axis !== -1) {
       const shape = broadcastShape(dims, entry.axis);
       scale = this.addParameter(entry.planned, 'scale', `${scale}_broadcast`, shape);
       zeroPoint = this.addParameter(entry.planned, 'zeroPoint', `${zeroPoint}_broadcast`, shape);
@@ -351,7 +363,7 @@ export class ScopeRewriter {
       job: {
         source: constant.ref,
         target,
-        symmetric: this.settings.symmetric[target],
+        symmetric: request.symmetric ?? this.settings.symmetric[target],
         reduceRange: request.reduceRange && this.settings.reduceRange,
         axis,
         ...(permutation ? { permutation } : {}),
@@ -368,7 +380,7 @@ export class ScopeRewriter {
       q: tensor.name,
       scale,
       zeroPoint,
-      axis: typeof axis === 'number' ? axis : null,
+      axis: typeof axis === 'number' ? axis - dims.length : null,
       axes: axis,
       permuted: permutation !== undefined,
       planned,

@@ -22,7 +22,7 @@ export const embedLayerNormalization: Operator = {
       const none = { q: '', scale: '', zeroPoint: '' };
       const tables = TABLES.map((input) => {
         const name = node.input[input];
-        return name ? rewriter.quantizeWeight(name, { target: 'uint8', reduceRange: false, axis: null }) : none;
+        return name ? rewriter.quantizeTable(name) : none;
       });
       rewriter.keep(
         makeNode(

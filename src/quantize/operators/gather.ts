@@ -12,20 +12,18 @@ export const gather: Operator = {
     rewrite(node, rewriter) {
       const rank = constantOf(rewriter.scope, node.input[0]!)!.tensor.dims.length;
       const axis = normalized(intOf(node, 'axis', 0), rank);
-      const table = rewriter.quantizeWeight(node.input[0]!, {
-        target: 'uint8',
-        reduceRange: false,
-        axis: null,
-        // A head tied to this table may have quantized it by columns; rows looked up keep all their columns.
-        accepts: (axes) => axes === null || (axes === rank - 1 && axis !== rank - 1),
-      });
+      // A head tied to this table may have quantized it by columns; rows looked up keep all their columns.
+      const table = rewriter.quantizeTable(
+        node.input[0]!,
+        (axes) => axes === null || (axes === rank - 1 && axis !== rank - 1),
+      );
       const output = node.output[0]!;
       const lookup = rewriter.copy(node);
       lookup.input[0] = table.q;
       lookup.output[0] = rewriter.unique(`${output}_quantized`);
       rewriter.emit(lookup);
       // The columns end up last, whatever the rank of the indices.
-      rewriter.define(output, { ...table, q: lookup.output[0], axis: table.axis === null ? null : -1 });
+      rewriter.define(output, { ...table, q: lookup.output[0] });
     },
   },
 };
