@@ -29,7 +29,7 @@ export interface QuantizeOptions {
   minSimilarity?: number | undefined;
   threads?: number | undefined;
   dryRun?: boolean | undefined;
-  /** Folder of the receipt. Default: beside the model. */
+  /** Folder of the receipt. Default: beside the output. */
   report?: string | undefined;
 }
 
@@ -85,7 +85,7 @@ export function settingsOf(options: QuantizeOptions): Settings {
     allowNonFinite: options.allowNonFinite ?? false,
     threads: options.threads,
     dryRun: options.dryRun ?? false,
-    reportDirectory: path.resolve(options.report || path.dirname(model)),
+    reportDirectory: path.resolve(options.report || path.dirname(output)),
   };
 }
 
