@@ -1,16 +1,30 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { InputError } from '../errors.ts';
+import { InputError, messageOf } from '../errors.ts';
 import { type Log, silentLog } from '../report/log.ts';
+import { downloadPackage, type Tarball } from './download.ts';
+import { readNpmConfig } from './npm-config.ts';
+import { RUNTIME_VERSION, TARBALLS, TREES } from './pins.ts';
+import { digestTree } from './tree.ts';
 import type { RuntimeLocation } from './types.ts';
 
-/** A cache between runs, such as @actions/cache. Both throw when the service is broken, which costs a download only. */
+/** A cache between runs, such as @actions/cache. Both may throw when the service is broken, which costs a download only. */
 export interface CacheService {
   /** Brings `folder` back; false where nothing is stored under `key`. */
   restore(folder: string, key: string): Promise<boolean>;
   save(folder: string, key: string): Promise<void>;
+}
+
+/** What is fetched and what it must be; the pinned release unless a test says otherwise. */
+export interface Pins {
+  version: string;
+  tarballs: readonly Tarball[];
+  /** Digest of the unpacked files by platform and architecture. */
+  trees: Readonly<Record<string, string>>;
 }
 
 export interface ResolveOptions {
@@ -18,27 +32,189 @@ export interface ResolveOptions {
   ortPath?: string;
   /** Mirror of the npm registry; default: npm's own configuration. */
   registryUrl?: string;
-  /** Folder whose node_modules come first; default the working directory. */
-  cwd?: string;
+  /** Folders whose node_modules are looked at; default the working directory and this package. */
+  bases?: readonly string[];
   cache?: CacheService;
+  /** Default `process.env`: RUNNER_TOOL_CACHE, npm's settings, proxies. */
   env?: NodeJS.ProcessEnv;
+  platform?: string;
+  arch?: string;
+  pins?: Pins;
+  stallMs?: number;
+  retryMs?: readonly number[];
   log?: Log;
   signal?: AbortSignal;
 }
 
-/** Finds onnxruntime-node. */
+/**
+ * Finds onnxruntime-node: `ortPath`, node_modules, the runner's tool cache, the cache service, then the registry.
+ * What comes out of a cache or the registry has the pinned digest or is not used.
+ * @throws InputError where `ortPath` is none, the platform has no build, or nothing can be downloaded
+ */
 export async function resolveRuntime(options: ResolveOptions = {}): Promise<RuntimeLocation> {
-  const log = options.log ?? silentLog;
-  const here = path.dirname(fileURLToPath(import.meta.url));
-  for (const base of [options.cwd ?? process.cwd(), here]) {
-    try {
-      const file = createRequire(path.join(base, 'noop.js')).resolve('onnxruntime-node/package.json');
-      const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
-      if (existsSync(path.join(path.dirname(file), 'bin')))
-        return { directory: path.dirname(file), version, source: 'node_modules' };
-    } catch (error) {
-      log.debug(String(error));
-    }
+  if (options.ortPath) return fromOrtPath(options.ortPath, options);
+  for (const base of options.bases ?? [process.cwd(), path.dirname(fileURLToPath(import.meta.url))]) {
+    const found = fromNodeModules(base, options);
+    if (found) return found;
   }
-  throw new InputError('onnxruntime-node was not found.');
+  return fromCaches(options);
 }
+
+function fromOrtPath(ortPath: string, options: ResolveOptions): RuntimeLocation {
+  const folder = path.resolve(ortPath);
+  const candidates = [
+    folder,
+    path.join(folder, 'onnxruntime-node'),
+    path.join(folder, 'node_modules', 'onnxruntime-node'),
+  ];
+  for (const directory of candidates) {
+    const version = versionOf(directory);
+    if (version === undefined) continue;
+    if (hasBinding(directory, options)) return { directory, version, source: 'ort-path' };
+    throw new InputError(
+      `ort-path: ${directory} holds no build for ${target(options)}; install onnxruntime-node on such a machine.`,
+    );
+  }
+  throw new InputError(
+    `ort-path: ${ortPath} is no folder of onnxruntime-node and has none in its node_modules; name one that npm installed.`,
+  );
+}
+
+function fromNodeModules(base: string, options: ResolveOptions): RuntimeLocation | undefined {
+  let manifest: string;
+  try {
+    manifest = createRequire(path.join(base, 'package.json')).resolve('onnxruntime-node/package.json');
+  } catch {
+    return undefined; // Not installed, which is the usual case for an action.
+  }
+  const directory = path.dirname(manifest);
+  const version = versionOf(directory);
+  return version !== undefined && hasBinding(directory, options)
+    ? { directory, version, source: 'node_modules' }
+    : undefined;
+}
+
+/** The version of an onnxruntime-node in `directory`; undefined where there is none. */
+function versionOf(directory: string): string | undefined {
+  const manifest = path.join(directory, 'package.json');
+  if (!existsSync(manifest)) return undefined;
+  const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+  return name === 'onnxruntime-node' ? version : undefined;
+}
+
+/** Releases since 1.9 differ in the N-API version of the folder only. */
+function hasBinding(directory: string, options: ResolveOptions): boolean {
+  return [3, 6, 9].some((napi) =>
+    existsSync(
+      path.join(directory, 'bin', `napi-v${napi}`, platformOf(options), archOf(options), 'onnxruntime_binding.node'),
+    ),
+  );
+}
+
+const platformOf = (options: ResolveOptions): string => options.platform ?? process.platform;
+const archOf = (options: ResolveOptions): string => options.arch ?? process.arch;
+const target = (options: ResolveOptions): string => `${platformOf(options)}-${archOf(options)}`;
+
+/** The tool cache, filled from the cache service or the registry if need be. */
+async function fromCaches(options: ResolveOptions): Promise<RuntimeLocation> {
+  const log = options.log ?? silentLog;
+  const pins: Pins = options.pins ?? { version: RUNTIME_VERSION, tarballs: TARBALLS, trees: TREES };
+  const tree = pins.trees[target(options)];
+  if (!tree) {
+    throw new InputError(
+      `onnxruntime-node ${pins.version} has no build for ${target(options)}, only for ${Object.keys(pins.trees).join(', ')}; run on one of those, or name a build of your own in ort-path.`,
+    );
+  }
+  const folder = toolCacheFolder(options, pins.version);
+  const location = (source: RuntimeLocation['source']): RuntimeLocation => ({
+    directory: path.join(folder, 'node_modules', 'onnxruntime-node'),
+    version: pins.version,
+    source,
+  });
+  if (await isIntact(folder, tree, log)) return location('tool-cache');
+  if (await restored(folder, tree, options, pins, log)) return location('cache');
+  await download(folder, tree, options, pins, log);
+  await options.cache?.save(folder, cacheKey(options, pins)).catch((error: unknown) => {
+    log.warning(
+      `The cache service did not take onnxruntime-node (${messageOf(error)}); the next run downloads it again.`,
+    );
+  });
+  return location('download');
+}
+
+/** `<tool cache>/<tool>/<version>/<arch>`, as @actions/tool-cache lays it out; outside a runner the user's cache folder. */
+function toolCacheFolder(options: ResolveOptions, version: string): string {
+  const env = options.env ?? process.env;
+  const root = env.RUNNER_TOOL_CACHE || path.join(userCache(env), 'onnx-quantize-actions');
+  return path.join(root, 'onnxruntime-node', version, archOf(options));
+}
+
+function userCache(env: NodeJS.ProcessEnv): string {
+  if (process.platform === 'win32') return env.LOCALAPPDATA ?? path.join(os.homedir(), 'AppData', 'Local');
+  if (process.platform === 'darwin') return path.join(os.homedir(), 'Library', 'Caches');
+  return env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
+}
+
+const cacheKey = (options: ResolveOptions, { version }: Pins): string =>
+  `onnxruntime-node-${version}-${target(options)}`;
+
+/** Whether `folder` holds just the pinned files; one that holds others is removed. */
+async function isIntact(folder: string, tree: string, log: Log): Promise<boolean> {
+  if (!existsSync(folder)) return false;
+  if ((await digestTree(folder)) === tree) return true;
+  log.warning(`${folder} is not the pinned onnxruntime-node and is removed.`);
+  await rm(folder, { recursive: true, force: true });
+  return false;
+}
+
+async function restored(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<boolean> {
+  if (!options.cache) return false;
+  try {
+    if (!(await options.cache.restore(folder, cacheKey(options, pins)))) return false;
+  } catch (error) {
+    log.warning(`The cache service did not give onnxruntime-node (${messageOf(error)}); downloading it.`);
+    return false;
+  }
+  if (!(await isIntact(folder, tree, log))) return false;
+  await writeFile(`${folder}.complete`, '');
+  return true;
+}
+
+/** Into a folder beside the target, checked there, then renamed: another job sees all of it or nothing. */
+async function download(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<void> {
+  const config = readNpmConfig(options.env ?? process.env, process.cwd(), options.registryUrl);
+  await mkdir(path.dirname(folder), { recursive: true }).catch((error: unknown) => {
+    throw new InputError(
+      `The tool cache ${path.dirname(folder)} cannot be written (${messageOf(error)}); set RUNNER_TOOL_CACHE to a folder that can.`,
+    );
+  });
+  const staging = await mkdtemp(`${folder}.`);
+  try {
+    for (const tarball of pins.tarballs) {
+      await downloadPackage(tarball, staging, {
+        config,
+        platform: platformOf(options),
+        arch: archOf(options),
+        log,
+        ...(options.signal ? { signal: options.signal } : {}),
+        ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
+        ...(options.retryMs ? { retryMs: options.retryMs } : {}),
+      });
+    }
+    const found = await digestTree(staging);
+    if (found !== tree) throw new Error(`the unpacked files have the digest ${found}, not the pinned ${tree}`);
+    await rename(staging, folder).catch(async (error: unknown) => {
+      // Another job was faster; what it made is as good if it is whole.
+      if (!(await isIntact(folder, tree, log))) throw error;
+    });
+    await writeFile(`${folder}.complete`, '');
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw new InputError(airGapped(messageOf(error), folder, pins.version), { cause: error });
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+const airGapped = (reason: string, folder: string, version: string): string =>
+  `onnxruntime-node ${version} is not installed and cannot be downloaded: ${reason}. Set registry-url to a mirror; or, on a machine of this kind with a network, run "npm install --ignore-scripts --prefix ort onnxruntime-node@${version}", copy the folder ort here (${path.dirname(folder)} is a good place) and name it in ort-path.`;
