@@ -12,7 +12,7 @@ export interface ChecksumOptions {
    * the files lie outside the working directory, to their common folder.
    */
   manifest: string;
-  /** One per core unless given. */
+  /** One per core, at most 8, unless given; each takes 8 MiB of memory. */
   threads?: number | undefined;
   /** Receipts, or folders of them, whose chunk digests `create` takes over; those beside the files unless given. */
   receipts?: readonly string[] | undefined;
