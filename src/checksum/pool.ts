@@ -36,7 +36,12 @@ export class JobError extends Error {
   }
 }
 
-export function openPool({ threads = Math.min(availableParallelism(), 8), signal, onBytes, script }: PoolOptions = {}): Pool {
+export function openPool({
+  threads = Math.min(availableParallelism(), 8),
+  signal,
+  onBytes,
+  script,
+}: PoolOptions = {}): Pool {
   signal?.throwIfAborted();
   const idle: Thread[] = [];
   const all = new Set<Thread>();

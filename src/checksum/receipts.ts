@@ -1,13 +1,6 @@
-import os from 'node:os';
 import { rootOf } from '../model/digest.ts';
-import {
-  createReceipt,
-  type Environment,
-  type FileIdentity,
-  pathInReceipt,
-  receiptPath,
-  writeReceipt,
-} from '../report/receipt.ts';
+import { createReceipt, type FileIdentity, pathInReceipt, receiptPath, writeReceipt } from '../report/receipt.ts';
+import { environment } from '../runtime/index.ts';
 import type { FileDigests } from './digest.ts';
 import { type ManifestPaths, nameIn } from './files.ts';
 import type { ChecksumContext, ChecksumOptions, ChecksumResult, ChecksumResults } from './types.ts';
@@ -94,17 +87,5 @@ function inputsOf(
     ...(threads === undefined ? {} : { threads: String(threads) }),
     ...(receipts === undefined ? {} : { receipts: receipts.join('\n') }),
     ...(report === undefined ? {} : { report }),
-  };
-}
-
-function environment(): Environment {
-  const cpu = os.cpus()[0]?.model ?? 'unknown';
-  return {
-    os: `${os.type()} ${os.release()}`,
-    arch: os.arch(),
-    cpu,
-    cores: os.availableParallelism(),
-    isa: [],
-    node: process.version,
   };
 }

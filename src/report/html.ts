@@ -1,0 +1,150 @@
+import { VERDICT_SIGN } from './format.ts';
+import type { GateRow, Section, Table } from './page.ts';
+import { PLOT_STYLE, plotElement } from './plot.ts';
+
+/** Rows of a table; the rest is in the receipt. */
+const MAX_ROWS = 2000;
+
+/**
+ * The sections as one HTML file that needs nothing else: no script, no network, plots as SVG, light and dark.
+ * @param footer facts about where and by what it was made, as label and value.
+ */
+export function htmlPage(
+  title: string,
+  sections: readonly Section[],
+  footer: readonly [string, string][] = [],
+): string {
+  const several = sections.length > 1;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<title>${escapeHtml(title)}</title>
+<style>${PLOT_STYLE}${PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>${escapeHtml(title)}</h1>
+${several ? overview(sections) : ''}
+${sections.map((section, index) => sectionHtml(section, `s${index + 1}`)).join('\n')}
+</main>
+<footer>${definitions(footer)}</footer>
+</body>
+</html>
+`;
+}
+
+export function escapeHtml(text: string): string {
+  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: HTML allows none of them
+  return text
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, '\ufffd')
+    .replace(/[&<>"']/g, (sign) => entities[sign] as string);
+}
+
+function overview(sections: readonly Section[]): string {
+  const items = sections.map(
+    ({ title, verdict }, index) => `<li><a href="#s${index + 1}">${escapeHtml(title)}</a> ${badge(verdict)}</li>`,
+  );
+  return `<nav aria-label="Steps"><ul>${items.join('')}</ul></nav>`;
+}
+
+function sectionHtml(section: Section, id: string): string {
+  const plots = section.charts.flatMap((chart, index) => {
+    const svg = plotElement(chart, `${id}p${index + 1}`);
+    return svg === undefined ? [] : [`<figure><figcaption>${escapeHtml(chart.title)}</figcaption>${svg}</figure>`];
+  });
+  return `<section id="${id}">
+<h2>${escapeHtml(section.title)} ${badge(section.verdict)}</h2>
+${sentences(section.failures, 'failure')}
+${gateTable(section.gates)}
+${definitions(section.facts)}
+${sentences(section.notes, 'note')}
+${plots.length > 0 ? `<div class="plots">${plots.join('\n')}</div>` : ''}
+${section.blocks.map(({ title, language, text }) => `<h3>${escapeHtml(title)}</h3>\n${block(text, language)}`).join('\n')}
+${section.tables.map(tableHtml).join('\n')}
+</section>`;
+}
+
+function gateTable(gates: readonly GateRow[]): string {
+  if (gates.length === 0) return '';
+  const rows = gates.map(
+    ({ name, figure, limit, verdict }) =>
+      `<tr><th scope="row">${escapeHtml(name)}</th><td class="number">${escapeHtml(figure)}</td><td class="number">${escapeHtml(limit)}</td><td>${verdict === 'info' ? '' : badge(verdict)}</td></tr>`,
+  );
+  return `<div class="scroll"><table><thead><tr><th scope="col">check</th><th scope="col" class="number">figure</th><th scope="col" class="number">limit</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+}
+
+function tableHtml({ title, head, rows, numeric = [], code = [] }: Table): string {
+  if (rows.length === 0) return '';
+  const style = (column: number) => (numeric.includes(column) ? ' class="number"' : '');
+  const cell = (text: string, column: number) =>
+    `<td${style(column)}>${code.includes(column) ? `<code>${escapeHtml(text)}</code>` : escapeHtml(text)}</td>`;
+  const shown = rows.slice(0, MAX_ROWS).map((row) => `<tr>${row.map(cell).join('')}</tr>`);
+  const header = head.map((text, column) => `<th scope="col"${style(column)}>${escapeHtml(text)}</th>`).join('');
+  const rest = rows.length > MAX_ROWS ? `<p>${rows.length - MAX_ROWS} more in the receipt.</p>` : '';
+  return `<details><summary>${escapeHtml(title)} (${rows.length})</summary><div class="scroll"><table><thead><tr>${header}</tr></thead><tbody>${shown.join('')}</tbody></table></div>${rest}</details>`;
+}
+
+function definitions(facts: readonly (readonly [string, string])[]): string {
+  if (facts.length === 0) return '';
+  return `<dl>${facts.map(([label, value]) => `<div><dt>${escapeHtml(label)}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>`;
+}
+
+function sentences(list: readonly string[], kind: 'failure' | 'note'): string {
+  return list.map((sentence) => `<p class="${kind}">${escapeHtml(sentence)}</p>`).join('\n');
+}
+
+function block(text: string, language: string): string {
+  if (language !== 'diff') return `<pre>${escapeHtml(text)}</pre>`;
+  const lines = text.split('\n').map((line) => {
+    const kind = /^(\+\+\+|---|@@)/.test(line)
+      ? 'mark'
+      : line.startsWith('+')
+        ? 'ins'
+        : line.startsWith('-')
+          ? 'del'
+          : 'span';
+    return kind === 'mark' ? `<span class="meta">${escapeHtml(line)}</span>` : `<${kind}>${escapeHtml(line)}</${kind}>`;
+  });
+  return `<pre>${lines.join('\n')}</pre>`;
+}
+
+function badge(verdict: Section['verdict']): string {
+  return `<span class="badge ${verdict}">${escapeHtml(VERDICT_SIGN[verdict])}</span>`;
+}
+
+const PAGE_STYLE = `
+  :root { --ground: #ffffff; --card: #f6f8fa; --pass: #1a7f37; --fail: #cf222e; --open: #9a6700; --add: #dafbe1; --remove: #ffebe9; }
+  @media (prefers-color-scheme: dark) {
+    :root { --ground: #0d1117; --card: #151b23; --pass: #3fb950; --fail: #f85149; --open: #d29922; --add: #12261e; --remove: #301b1e; }
+  }
+  * { box-sizing: border-box; }
+  body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+  main, footer { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+  footer { color: var(--muted); font-size: 0.875rem; border-top: 1px solid var(--grid); }
+  h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; border-top: 1px solid var(--grid); padding-top: 1.2rem; } h3 { font-size: 1rem; }
+  a { color: var(--series-1); }
+  nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; }
+  .badge { display: inline-block; font-size: 0.8rem; font-weight: 600; padding: 0 0.5em; border: 1px solid currentColor; border-radius: 1em; white-space: nowrap; vertical-align: middle; }
+  .pass { color: var(--pass); } .fail { color: var(--fail); } .inconclusive { color: var(--open); }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; margin: 0.75rem 0; }
+  th, td { text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; vertical-align: top; }
+  thead th { color: var(--muted); font-size: 0.875rem; }
+  .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+  code, pre { font: 0.85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+  pre { background: var(--card); padding: 0.75rem; overflow-x: auto; border-radius: 6px; overflow-wrap: normal; }
+  pre ins { background: var(--add); text-decoration: none; } pre del { background: var(--remove); text-decoration: none; } .meta { color: var(--muted); }
+  dl { display: flex; flex-wrap: wrap; gap: 0.4rem 2rem; margin: 0.75rem 0; }
+  dt { color: var(--muted); font-size: 0.875rem; } dd { margin: 0; overflow-wrap: anywhere; }
+  .failure, .note { border-left: 4px solid var(--fail); background: var(--card); padding: 0.5rem 0.75rem; margin: 0.5rem 0; overflow-wrap: anywhere; }
+  .note { border-color: var(--open); }
+  figure { margin: 1rem 0; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
+  svg { max-width: 100%; height: auto; }
+  details { margin: 0.5rem 0; } summary { cursor: pointer; }
+  @media print { details { display: block; } }
+`;

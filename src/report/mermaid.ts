@@ -1,0 +1,95 @@
+import { barLabels, quantity, shorten } from './format.ts';
+import type { BarChart, Chart, TrendChart } from './page.ts';
+
+/** Bars that can be told apart in the width GitHub gives. */
+const MAX_BARS = 12;
+const MAX_LABEL = 28;
+/** Each is told from white and from GitHub's dark ground alike (contrast at least 3:1). */
+const BAR_COLOUR = '#3b82f6';
+const LIMIT_COLOUR = '#e5484d';
+
+/** The chart as Mermaid that GitHub draws; `undefined` for what Mermaid has no chart for, or where there is no data. */
+export function mermaid(chart: Chart): string | undefined {
+  if (chart.kind === 'runs') return undefined;
+  return chart.kind === 'bars' ? bars(chart) : trend(chart);
+}
+
+function bars({ title, unit, bars, limit }: BarChart): string | undefined {
+  const shown = bars.filter(({ value }) => Number.isFinite(value)).slice(0, MAX_BARS);
+  if (shown.length === 0) return undefined;
+  // The chart has no legend: the title says what the line is.
+  const labels = barLabels(shown, MAX_LABEL).map(quoted);
+  const named = limit === undefined ? title : `${title} (line: limit ${quantity(limit, unit)})`;
+  return chart(
+    'horizontal',
+    named,
+    labels,
+    unit,
+    shown.map(({ value }) => value),
+    'bar',
+    limit,
+  );
+}
+
+function trend({ title, unit, points, limit }: TrendChart): string | undefined {
+  const shown = points.filter(({ value }) => Number.isFinite(value)).slice(-MAX_BARS);
+  if (shown.length < 2) return undefined;
+  const named = limit === undefined ? title : `${title} (red: limit ${quantity(limit, unit)})`;
+  const labels = shown.map(({ label }) => quoted(shorten(label, MAX_LABEL)));
+  return chart(
+    '',
+    named,
+    labels,
+    unit,
+    shown.map(({ value }) => value),
+    'line',
+    limit,
+  );
+}
+
+function chart(
+  orientation: string,
+  title: string,
+  labels: readonly string[],
+  unit: string,
+  values: readonly number[],
+  mark: 'bar' | 'line',
+  limit: number | undefined,
+): string {
+  const all = limit === undefined ? values : [...values, limit];
+  const top = Math.max(...all);
+  // Bars begin at zero, or they lie; a trend shows what changes.
+  const bottom = mark === 'bar' ? Math.min(0, ...all) : Math.min(...all);
+  const margin = 0.05 * (top - bottom) || 1;
+  const height = orientation === '' ? 300 : 90 + 36 * labels.length;
+  const config = {
+    xyChart: { width: 720, height, titleFontSize: 16 },
+    themeVariables: { xyChart: { plotColorPalette: `${BAR_COLOUR}, ${LIMIT_COLOUR}` } },
+  };
+  return [
+    `%%{init: ${JSON.stringify(config)}}%%`,
+    `xychart-beta ${orientation}`.trimEnd(),
+    `  title ${quoted(title)}`,
+    `  x-axis [${labels.join(', ')}]`,
+    `  y-axis ${quoted(unit === '' ? ' ' : unit)} ${plain(mark === 'bar' ? bottom : bottom - margin)} --> ${plain(top + margin)}`,
+    `  ${mark} [${values.map(plain).join(', ')}]`,
+    ...(limit === undefined ? [] : [`  line [${values.map(() => plain(limit)).join(', ')}]`]),
+  ].join('\n');
+}
+
+/** Text between double quotes, without what Mermaid would read: quotes, Markdown, comments, entities, line ends. */
+function quoted(text: string): string {
+  const safe = text
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+    .replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' ')
+    .replace(/["`]/g, "'")
+    .replace(/[<>]/g, (sign) => (sign === '<' ? '‹' : '›'))
+    .replace(/[#;{}]/g, ' ')
+    .replace(/%%+/g, '%');
+  return `"${safe}"`;
+}
+
+/** A number without exponent, which Mermaid does not read. */
+function plain(value: number): string {
+  return value.toFixed(12).replace(/\.?0+$/, '');
+}

@@ -1,0 +1,193 @@
+import { bytes, duration, number, quantity, share } from '../format.ts';
+import type { Chart, GateRow, Section, Table } from '../page.ts';
+import type { Receipt } from '../receipt.ts';
+import { baseSection } from './base.ts';
+import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
+
+export function compareSection(receipt: Receipt): Section {
+  const results = fields(receipt.results);
+  const { gates, outputs, reference, model, speed, samples, worstSample, diagnosis, seconds } = results;
+  const section = baseSection(receipt, 'Compare');
+  const held = list(gates).map(gateRow);
+  section.gates = [...held, ...ungated(results, held)];
+  section.failures.push(
+    ...list(gates).flatMap(({ verdict, sentence }) => (verdict === 'pass' ? [] : sentences([sentence]))),
+  );
+  section.failures = [...new Set(section.failures)];
+  section.notes.push(...sentences(results.regressions), ...sentences(fields(samples).notes));
+  const worst = fields(worstSample);
+  const facts: [string, string][] = [
+    ['samples', textOf(fields(samples).count)],
+    [
+      'worst sample',
+      worst.name === undefined
+        ? ''
+        : `${textOf(worst.name)} (output ${textOf(worst.output)}, cosine ${share(numberOf(worst.cosine))})`,
+    ],
+    [
+      'took',
+      numberOf(fields(seconds).total) === undefined ? '' : duration((numberOf(fields(seconds).total) ?? 0) * 1000),
+    ],
+  ];
+  section.facts.push(...facts.filter(([, value]) => value !== ''));
+  section.charts.push(
+    ...sideChart('Size on disk, MB', 'MB', fields(reference).size, fields(model).size, 1e6),
+    ...sideChart('P50 latency, ms', 'ms', fields(reference).p50Ms, fields(model).p50Ms, 1),
+    ...sideChart('Resident memory, MB', 'MB', fields(reference).residentBytes, fields(model).residentBytes, 1e6),
+    ...pairChart(fields(speed)),
+    ...layerCharts(fields(diagnosis)),
+    ...trendCharts(list(results.history), list(gates)),
+  );
+  section.tables.push(
+    sides(fields(reference), fields(model)),
+    outputTable(list(outputs)),
+    ...layerTables(fields(diagnosis)),
+  );
+  const exclude = textOf(fields(diagnosis).excludeNodes ?? fields(diagnosis).advice);
+  if (exclude !== '') section.blocks.push({ title: 'To try next', language: 'text', text: exclude });
+  return section;
+}
+
+const LOWER_IS_BETTER = new Set(['mse', 'mae', 'finite', 'exact']);
+
+function gateRow({ name, figure, limit, source, verdict }: Fields): GateRow {
+  const title = textOf(name);
+  const origin = source === 'input' || source === 'rule' || source === undefined ? '' : ` (${textOf(source)})`;
+  return {
+    name: LABELS[title] ?? title,
+    figure: show(title, numberOf(figure)),
+    limit: `${LOWER_IS_BETTER.has(title) ? '≤' : '≥'} ${show(title, numberOf(limit))}${origin}`,
+    verdict: verdict === 'pass' || verdict === 'fail' || verdict === 'inconclusive' ? verdict : 'info',
+  };
+}
+
+const LABELS: Record<string, string> = {
+  similarity: 'Cosine similarity',
+  agreement: 'Top-1 agreement',
+  mse: 'Mean squared error',
+  mae: 'Mean absolute error',
+  maxAbs: 'Largest error',
+  sqnrDb: 'Signal to noise',
+  speedup: 'Speed-up',
+  finite: 'Values that are not finite',
+  exact: 'Unequal elements',
+};
+
+function show(name: string, value: number | undefined): string {
+  if (name === 'similarity' || name === 'agreement') return share(value);
+  return quantity(value, name === 'speedup' ? '×' : name === 'sqnrDb' ? 'dB' : '');
+}
+
+/** Figures that no limit was set for. */
+function ungated(results: Fields, gated: readonly GateRow[]): GateRow[] {
+  const figures: Record<string, unknown> = { ...results, speedup: fields(results.speed).speedup };
+  return Object.entries(LABELS).flatMap(([key, name]): GateRow[] => {
+    const value = numberOf(figures[key]);
+    if (value === undefined || gated.some((gate) => gate.name === name)) return [];
+    return [{ name, figure: show(key, value), limit: '', verdict: 'info' }];
+  });
+}
+
+function sideChart(title: string, unit: string, before: unknown, after: unknown, scale: number): Chart[] {
+  const [reference, model] = [numberOf(before), numberOf(after)];
+  if (reference === undefined || model === undefined) return [];
+  const bars = [
+    { label: 'reference', value: reference / scale },
+    { label: 'model', value: model / scale },
+  ];
+  return [{ kind: 'bars', title, unit, bars }];
+}
+
+function pairChart({ referenceMs, modelMs }: Fields): Chart[] {
+  const series = [
+    { name: 'reference', values: numbers(referenceMs) },
+    { name: 'model', values: numbers(modelMs) },
+  ];
+  if (series.some(({ values }) => values.length < 2)) return [];
+  return [{ kind: 'runs', title: 'Each timed run, in order, ms', unit: 'ms', series }];
+}
+
+/** The layers as the diagnosis ranks them: name and the error that each introduces. */
+function layers(diagnosis: Fields): { name: string; opType: string; error: number }[] {
+  return list(diagnosis.layers).flatMap((layer) => {
+    const error = numberOf(layer.error ?? layer.introduced ?? layer.relativeError);
+    const name = textOf(layer.node ?? layer.name);
+    return error === undefined || name === '' ? [] : [{ name, opType: textOf(layer.opType), error }];
+  });
+}
+
+function layerCharts(diagnosis: Fields): Chart[] {
+  const bars = layers(diagnosis).map(({ name, error }) => ({ label: name, value: error }));
+  return bars.length === 0
+    ? []
+    : [{ kind: 'bars', title: 'Error that each layer introduces (relative)', unit: '', bars }];
+}
+
+function layerTables(diagnosis: Fields): Table[] {
+  const rows = layers(diagnosis).map(({ name, opType, error }) => [name, opType, number(error)]);
+  return rows.length === 0
+    ? []
+    : [
+        {
+          title: 'Layers by the error they introduce',
+          head: ['layer', 'operator', 'error'],
+          rows,
+          numeric: [2],
+          code: [0],
+        },
+      ];
+}
+
+function trendCharts(history: readonly Fields[], gates: readonly Fields[]): Chart[] {
+  return (['similarity', 'speedup'] as const).flatMap((name): Chart[] => {
+    const points = history.flatMap(({ createdAt, figures }) => {
+      const value = numberOf(fields(figures)[name]);
+      return value === undefined ? [] : [{ label: textOf(createdAt).slice(0, 10), value }];
+    });
+    if (points.length < 2) return [];
+    const limit = numberOf(gates.find((gate) => gate.name === name && gate.source === 'input')?.limit);
+    const unit = name === 'speedup' ? '×' : '';
+    return [{ kind: 'trend', title: `${LABELS[name]} over past runs`, unit, points, limit }];
+  });
+}
+
+function sides(reference: Fields, model: Fields): Table {
+  const row = (label: string, key: string, format: (value: number) => string) => [
+    label,
+    ...[reference, model].map((side) =>
+      numberOf(side[key]) === undefined ? '–' : format(numberOf(side[key]) as number),
+    ),
+  ];
+  const ms = (value: number) => quantity(value, 'ms');
+  return {
+    title: 'Side by side',
+    head: ['', 'reference', 'model'],
+    rows: [
+      row('size on disk', 'size', bytes),
+      row('load', 'loadMs', ms),
+      row('P50 latency', 'p50Ms', ms),
+      row('resident memory', 'residentBytes', bytes),
+      row('peak memory', 'peakBytes', bytes),
+    ],
+    numeric: [1, 2],
+  };
+}
+
+function outputTable(outputs: readonly Fields[]): Table {
+  return {
+    title: 'Outputs',
+    head: ['output', 'similarity', 'worst', 'MSE', 'MAE', 'largest error', 'SQNR', 'agreement'],
+    rows: outputs.map((output) => [
+      textOf(output.name),
+      share(numberOf(output.similarity)),
+      share(numberOf(fields(output.worst).cosine)),
+      number(numberOf(output.mse)),
+      number(numberOf(output.mae)),
+      number(numberOf(output.maxAbs)),
+      quantity(numberOf(output.sqnrDb), 'dB'),
+      share(numberOf(output.agreement)),
+    ]),
+    numeric: [1, 2, 3, 4, 5, 6, 7],
+    code: [0],
+  };
+}

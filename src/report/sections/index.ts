@@ -1,0 +1,20 @@
+import type { Section } from '../page.ts';
+import type { ActionName, Receipt } from '../receipt.ts';
+import { checksumSection } from './checksum.ts';
+import { compareSection } from './compare.ts';
+import { promoteSection } from './promote-config.ts';
+import { quantizeSection } from './quantize.ts';
+import { validateSection } from './validate.ts';
+
+const SECTIONS: Record<ActionName, (receipt: Receipt) => Section> = {
+  quantize: quantizeSection,
+  checksum: checksumSection,
+  validate: validateSection,
+  compare: compareSection,
+  'promote-config': promoteSection,
+};
+
+/** What a receipt says to people. */
+export function sectionOf(receipt: Receipt): Section {
+  return SECTIONS[receipt.action](receipt);
+}

@@ -1,0 +1,103 @@
+import { quantity } from '../format.ts';
+import type { BarChart, GateRow, Section } from '../page.ts';
+import type { Receipt } from '../receipt.ts';
+import { baseSection } from './base.ts';
+import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
+
+export function validateSection(receipt: Receipt): Section {
+  const results = fields(receipt.results);
+  const { checks, hygiene, timings, provider, runtime, threads, samples } = results;
+  const section = baseSection(receipt, 'Validate');
+  for (const check of list(checks)) {
+    section.gates.push(...checkRows(check));
+    section.failures.push(...sentences(check.failures));
+    section.notes.push(...sentences(check.findings));
+  }
+  section.notes.push(
+    ...list(hygiene)
+      .map(({ message }) => textOf(message))
+      .filter((message) => message !== ''),
+  );
+  section.failures = [...new Set(section.failures)];
+  const facts: [string, string][] = [
+    [
+      'provider',
+      [textOf(fields(provider).got), textOf(fields(runtime).version)]
+        .filter((part) => part !== '')
+        .join(', onnxruntime-node '),
+    ],
+    ['threads', textOf(threads)],
+    ['samples', textOf(fields(samples).count)],
+    ['timed runs', numbers(fields(timings).runs).length > 0 ? String(numbers(fields(timings).runs).length) : ''],
+  ];
+  section.facts.push(...facts.filter(([, value]) => value !== ''));
+  section.charts.push(...latencyCharts(fields(timings), list(checks)), ...memoryChart(results, list(checks)));
+  return section;
+}
+
+/** A row per figure, and one for the check itself where no figure's limit says its verdict. */
+function checkRows({ name, status, figures }: Fields): GateRow[] {
+  const rows = list(figures).map((figure): GateRow => {
+    const unit = textOf(figure.unit).replace(/^x$/, '×');
+    const [value, limit] = [numberOf(figure.value), numberOf(figure.limit)];
+    const within = value !== undefined && limit !== undefined && value <= limit;
+    return {
+      name: textOf(figure.name),
+      figure: quantity(value, unit),
+      limit: limit === undefined ? '' : `≤ ${quantity(limit, unit)}`,
+      verdict: limit === undefined ? 'info' : within ? 'pass' : 'fail',
+    };
+  });
+  const verdict = status === 'pass' || status === 'fail' || status === 'inconclusive' ? status : 'info';
+  if (rows.some((row) => row.verdict === verdict && verdict !== 'info')) return rows;
+  const label = textOf(name);
+  const title = label.charAt(0).toUpperCase() + label.slice(1);
+  return [{ name: title, figure: textOf(status) === 'skipped' ? 'skipped' : '', limit: '', verdict }, ...rows];
+}
+
+function latencyCharts(timings: Fields, checks: readonly Fields[]): Section['charts'] {
+  const bars = (
+    [
+      ['first run', timings.firstMs],
+      ['P50', timings.p50],
+      ['P90', timings.p90],
+      ['P95', timings.p95],
+      ['P99', timings.p99],
+    ] as const
+  ).flatMap(([label, value]) => (numberOf(value) === undefined ? [] : [{ label, value: numberOf(value) as number }]));
+  const limit = limitOf(checks, 'P50 latency');
+  const runs = numbers(timings.runs);
+  const charts: Section['charts'] = [];
+  if (bars.length > 0) charts.push({ kind: 'bars', title: 'Latency after warm-up, ms', unit: 'ms', bars, limit });
+  if (runs.length > 1) {
+    charts.push({
+      kind: 'runs',
+      title: 'Each run, in order, ms',
+      unit: 'ms',
+      series: [{ name: 'run', values: runs }],
+      limit,
+    });
+  }
+  return charts;
+}
+
+function memoryChart(results: Fields, checks: readonly Fields[]): BarChart[] {
+  const bars = (
+    [
+      ['size on disk', results.sizeMb],
+      ['before the model', results.baselineMb],
+      ['resident', results.memoryMb],
+      ['peak', results.peakMemoryMb],
+    ] as const
+  ).flatMap(([label, value]) => (numberOf(value) === undefined ? [] : [{ label, value: numberOf(value) as number }]));
+  if (bars.length < 2) return [];
+  const limit = limitOf(checks, 'Resident memory');
+  const title =
+    limit === undefined ? 'Size and memory, MB' : 'Size and memory, MB (the limit is that of resident memory)';
+  return [{ kind: 'bars', title, unit: 'MB', bars, limit }];
+}
+
+function limitOf(checks: readonly Fields[], name: string): number | undefined {
+  const figure = checks.flatMap(({ figures }) => list(figures)).find((figure) => textOf(figure.name) === name);
+  return numberOf(figure?.limit);
+}

@@ -1,0 +1,271 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { barLabels, bytes, duration, number } from '../../src/report/format.ts';
+import {
+  actionSummary,
+  escapeMarkdown,
+  htmlReport,
+  inlineCode,
+  markdownTable,
+  pipelineSummary,
+  plotFile,
+  type Receipt,
+  SUMMARY_BYTES,
+  sectionOf,
+  terminalTable,
+} from '../../src/report/index.ts';
+import { mermaid } from '../../src/report/mermaid.ts';
+import type { Chart } from '../../src/report/page.ts';
+import { sampleReceipts } from './samples.ts';
+
+const samples = sampleReceipts();
+const all = Object.values(samples);
+const hostile = '|`<script>alert("1")</script>`|\n# x & [a](http://b.c) **d** ```';
+
+describe('the summary of one action', () => {
+  it('holds each figure, its unit, its limit and the verdict in a row', () => {
+    const summary = actionSummary(samples.validate);
+    expect(summary).toContain('## Validate: agi\\_audio\\_core\\_int8.onnx');
+    expect(summary).toContain('| P50 latency | 2610 ms | ≤ 2500 ms | ❌ fail |');
+    expect(summary).toContain('| Load time | 4210 ms | ≤ 15000 ms | ✅ pass |');
+    expect(summary).toContain('| P95 latency | 2790 ms |  | – |');
+    expect(summary).toContain('| Integrity |  |  | ✅ pass |');
+    expect(summary).toContain('> ❌ P50 latency is 2610.2 ms, over the limit');
+  });
+
+  it('charts latency, sizes and the error of each layer', () => {
+    expect(actionSummary(samples.validate)).toContain('"P50: 2610"');
+    expect(actionSummary(samples.quantize)).toContain('x-axis ["before: 4290", "after: 1080"]');
+    const compare = actionSummary(samples.compare);
+    expect(compare).toContain('title "Error that each layer introduces (relative)"');
+    expect(compare).toContain('"…0…: 0.08", "…1…: 0.0303"');
+    expect(compare).toContain('| Speed-up | 3.41× | ≥ 2× | ✅ pass |');
+    expect(compare).toContain('title "Cosine similarity over past runs (red: limit 0.98)"');
+  });
+
+  it('shows what changed in the config', () => {
+    const summary = actionSummary(samples.promote);
+    expect(summary).toMatch(/```diff\n@@ line 41 @@\n- {4}model_path: .*\n\+ {4}model_path/);
+    expect(summary).toContain('4400 → 1200');
+  });
+});
+
+describe('the summary of the pipeline', () => {
+  it('begins with all gates of all actions', () => {
+    const [overview] = pipelineSummary(all).split('### ');
+    for (const name of ['Quantize', 'Checksum', 'Validate', 'Compare', 'Promote'])
+      expect(overview).toContain(`| ${name} |`);
+    expect(overview).toContain('| Compare | Cosine similarity | 0.99381 | ≥ 0.98 | ✅ pass |');
+    expect(overview).not.toContain('Peak memory');
+  });
+
+  it('stays below what GitHub takes, whatever the model', () => {
+    const nodes = Array.from({ length: 30_000 }, (_, index) => ({
+      name: `${hostile}${index}`,
+      reason: 'x'.repeat(300),
+    }));
+    const notes = Array.from({ length: 50_000 }, (_, index) => `${hostile} ${index}`);
+    const many = Array.from({ length: 40 }, () => ({
+      ...samples.quantize,
+      results: { ...samples.quantize.results, nodes, notes },
+    }));
+    for (const receipts of [many.slice(0, 1), many]) {
+      const summary = pipelineSummary(receipts);
+      expect(Buffer.byteLength(summary)).toBeLessThanOrEqual(SUMMARY_BYTES);
+      expect(SUMMARY_BYTES).toBeLessThan(2 ** 20);
+      expect((summary.match(/^```/gm) ?? []).length % 2).toBe(0);
+    }
+    expect(pipelineSummary(many)).toContain('Details are left out here');
+  });
+});
+
+describe('Markdown', () => {
+  it('keeps one row per row, whatever the cells hold', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' })), { maxLength: 5 }),
+        (rows) => {
+          const lines = markdownTable({ head: ['a', 'b'], rows: [...rows, [hostile, hostile]], code: [1] }).split('\n');
+          expect(lines).toHaveLength(rows.length + 3);
+          for (const line of lines) expect(line.match(/(?<!\\)(?:\\\\)*\|/g), line).toHaveLength(3);
+        },
+      ),
+    );
+  });
+
+  it('leaves no markup of its own in plain text', () => {
+    const escaped = escapeMarkdown(hostile);
+    expect(escaped).not.toMatch(/[<>\n]|(?<!\\)[`*_[\]|]|(?<![\\&])#|https?:\/\//);
+    expect(escaped).toContain('&lt;script&gt;');
+  });
+
+  it('fences code by more backticks than it has', () => {
+    expect(inlineCode('a`b')).toBe('`` a`b ``');
+    expect(inlineCode('a|b')).toBe('`a\\|b`');
+  });
+});
+
+describe('Mermaid', () => {
+  it('reads no label as anything but text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), fc.double({ noNaN: true, min: -1e9, max: 1e9 }), (text, value) => {
+        const source = mermaid({
+          kind: 'bars',
+          title: text + hostile,
+          unit: text,
+          bars: [{ label: text + hostile, value }],
+        });
+        const lines = (source ?? '').split('\n').slice(1);
+        expect(lines).toHaveLength(5);
+        expect(lines[1]).toMatch(/^ {2}title "[^"`<>#;{}]*"$/);
+        expect(lines[2]).toMatch(/^ {2}x-axis \["[^"`<>#;{}]*"\]$/);
+        expect(lines[3]).toMatch(/^ {2}y-axis "[^"`<>#;{}]*" -?\d+(\.\d+)? --> -?\d+(\.\d+)?$/);
+        expect(lines[4]).toMatch(/^ {2}bar \[-?\d+(\.\d+)?\]$/);
+      }),
+    );
+  });
+
+  it('has no chart for nothing', () => {
+    expect(mermaid({ kind: 'bars', title: 't', unit: 'ms', bars: [] })).toBeUndefined();
+    expect(mermaid({ kind: 'trend', title: 't', unit: 'ms', points: [{ label: 'a', value: 1 }] })).toBeUndefined();
+  });
+});
+
+describe('report.html', () => {
+  const html = htmlReport(all);
+
+  it('needs no network and runs nothing', () => {
+    expect(html).toContain("default-src 'none'");
+    expect(html).not.toMatch(/<(script|link|img|iframe)|\b(src|on\w+)="|url\((?!#)|@import/i);
+    expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:/);
+  });
+
+  it('holds plots that have names, and are light and dark', () => {
+    const plots = html.match(/<svg [^>]*>/g) ?? [];
+    expect(plots.length).toBeGreaterThanOrEqual(9);
+    for (const plot of plots) expect(plot).toMatch(/role="img" aria-label="[^"]+"/);
+    expect(html).toContain('var(--series-1)');
+    expect(html).toContain('prefers-color-scheme: dark');
+    expect(html).toContain('limit 2500 ms');
+  });
+
+  it('is the same for the same receipts, with no id twice', () => {
+    expect(htmlReport(all)).toBe(html);
+    const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('escapes what receipts say', () => {
+    const receipt = {
+      ...samples.validate,
+      inputs: { model: hostile },
+      results: { failures: [hostile], timings: { p50: 1 }, checks: [{ name: hostile }] },
+    };
+    expect(htmlReport([receipt])).not.toContain('<script');
+  });
+});
+
+describe('any receipt', () => {
+  it('can be shown, whatever its results', () => {
+    const keys = [...new Set(all.flatMap(({ results }) => Object.keys(results)))];
+    fc.assert(
+      fc.property(fc.constantFrom(...all), fc.constantFrom(...keys), fc.jsonValue(), (receipt, key, value) => {
+        const odd = { ...receipt, results: { ...receipt.results, [key]: value } } as Receipt;
+        expect(sectionOf(odd).title).not.toBe('');
+        expect(actionSummary(odd)).toContain('## ');
+        expect(htmlReport([odd])).toContain('</html>');
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('of nothing at all is a page too', () => {
+    expect(pipelineSummary([])).toContain('## No receipts');
+    expect(htmlReport([])).toContain('No receipts');
+  });
+});
+
+describe('a plot', () => {
+  const charts: Chart[] = [
+    { kind: 'bars', title: 'b', unit: 'ms', bars: [{ label: 'a & <b>', value: 3 }], limit: 2 },
+    {
+      kind: 'runs',
+      title: 'r',
+      unit: 'ms',
+      series: [
+        { name: 'x', values: [1, 2, 3] },
+        { name: 'y', values: [2, 3] },
+      ],
+      limit: 2.5,
+    },
+    {
+      kind: 'trend',
+      title: 't',
+      unit: '',
+      points: [
+        { label: '1', value: 0.9938 },
+        { label: '2', value: 0.9939 },
+      ],
+    },
+  ];
+
+  it.each(charts)('of $kind is an SVG file of its own', (chart) => {
+    const svg = plotFile(chart) ?? '';
+    expect(svg).toMatch(/^<svg role="img" aria-label="\w" xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    expect(svg).toContain('<style>');
+    // Well-formed: every tag has whole attributes, and tags nest.
+    const open: string[] = [];
+    const rest = svg.replace(
+      /<(\/?)(\w+)((?: [\w:-]+="[^"<]*")*) ?(\/?)>/g,
+      (_, closing: string, tag: string, __, empty: string) => {
+        if (closing === '/') expect(open.pop()).toBe(tag);
+        else if (empty !== '/') open.push(tag);
+        return '';
+      },
+    );
+    expect(open).toEqual([]);
+    expect(rest).not.toMatch(/[<>]/);
+  });
+
+  it('of nothing is none', () => {
+    expect(plotFile({ kind: 'bars', title: 'b', unit: '', bars: [] })).toBeUndefined();
+    expect(plotFile({ kind: 'runs', title: 'r', unit: '', series: [] })).toBeUndefined();
+  });
+});
+
+describe('a table for a terminal', () => {
+  it('lines up columns, also with signs that are two columns wide', () => {
+    const rows = [
+      ['size', '4.29 GB', '✅ pass'],
+      ['P50', '12 ms', '–'],
+    ];
+    expect(terminalTable({ head: ['check', 'figure', 'verdict'], rows, numeric: [1] })).toBe(
+      ['check   figure  verdict', '─────  ───────  ───────', 'size   4.29 GB  ✅ pass', 'P50      12 ms  –'].join('\n'),
+    );
+  });
+});
+
+describe('figures', () => {
+  it.each([
+    [0, '0'],
+    [0.00021, '2.10e-4'],
+    [0.98765, '0.9877'],
+    [12.345, '12.35'],
+    [2610.2, '2610'],
+    [undefined, '–'],
+  ])('%d reads %s', (value, text) => expect(number(value)).toBe(text));
+
+  it('have units', () => {
+    expect([bytes(12), bytes(7600), bytes(4_294_967_296)]).toEqual(['12 bytes', '7.60 kB', '4.29 GB']);
+    expect([duration(12), duration(12_340), duration(245_000)]).toEqual(['12 ms', '12.3 s', '4 min 5 s']);
+  });
+
+  it('have labels that differ where names do', () => {
+    const names = [0, 1, 2].map((layer) => `/a/very/long/name/of/a/layer.${layer}/and/more/of/it/MatMul`);
+    const labels = barLabels(
+      names.map((label) => ({ label, value: 1 })),
+      20,
+    );
+    expect(labels).toEqual(['…0…: 1', '…1…: 1', '…2…: 1']);
+  });
+});
