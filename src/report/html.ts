@@ -39,10 +39,7 @@ ${sections.map((section, index) => sectionHtml(section, `s${index + 1}`)).join('
 
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: HTML allows none of them
-  return text
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, '\ufffd')
-    .replace(/[&<>"']/g, (sign) => entities[sign] as string);
+  return text.replace(/(?![\t\n\r])\p{Cc}/gu, '\ufffd').replace(/[&<>"']/g, (sign) => entities[sign] as string);
 }
 
 function overview(sections: readonly Section[]): string {

@@ -80,8 +80,7 @@ function chart(
 /** Text between double quotes, without what Mermaid would read: quotes, Markdown, comments, entities, line ends. */
 function quoted(text: string): string {
   const safe = text
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-    .replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' ')
+    .replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
     .replace(/["`]/g, "'")
     .replace(/[<>]/g, (sign) => (sign === '<' ? '‹' : '›'))
     .replace(/[#;{}]/g, ' ')

@@ -129,6 +129,9 @@ describe('SHA256SUMS', () => {
   });
 });
 
+/** The JSON as loosely as a damage needs it. */
+type Damaged = { files: Record<string, unknown>[] } & Record<string, unknown>;
+
 describe('SHA256SUMS.json', () => {
   const chunks = [A, B];
   const digests = { size: CHUNK_BYTES + 5, sha256: 'c3'.repeat(32), chunks, root: rootOf(chunks) };
@@ -144,50 +147,50 @@ describe('SHA256SUMS.json', () => {
   it.each([
     [
       'another schema',
-      (json: any) => {
+      (json: Damaged) => {
         json.schema = 2;
       },
       'no manifest of schema 1',
     ],
     [
       'another chunk size',
-      (json: any) => {
+      (json: Damaged) => {
         json.chunkBytes = 1;
       },
       'has chunks of 1 bytes',
     ],
     [
       'a name that leads out',
-      (json: any) => {
-        json.files[0].path = '../x';
+      (json: Damaged) => {
+        json.files[0]!.path = '../x';
       },
       'not inside the manifest',
     ],
     [
       'a file twice',
-      (json: any) => {
-        json.files.push(json.files[0]);
+      (json: Damaged) => {
+        json.files.push(json.files[0]!);
       },
       'lists m.onnx.data again',
     ],
     [
       'a missing chunk',
-      (json: any) => {
-        json.files[0].chunks.pop();
+      (json: Damaged) => {
+        (json.files[0]!.chunks as string[]).pop();
       },
       'has 1 chunks',
     ],
     [
       'a changed chunk',
-      (json: any) => {
-        json.files[0].chunks[0] = B;
+      (json: Damaged) => {
+        (json.files[0]!.chunks as string[])[0] = B;
       },
       'contradicts itself',
     ],
     [
       'a size that is none',
-      (json: any) => {
-        json.files[0].size = -1;
+      (json: Damaged) => {
+        json.files[0]!.size = -1;
       },
       'has no "size"',
     ],
