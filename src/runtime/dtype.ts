@@ -72,7 +72,8 @@ export const isNumeric = (dtype: DType | 'other'): dtype is NumericDType => dtyp
 /** A typed array over `bytes`, copied only where the offset is not aligned. */
 export function viewAs(dtype: NumericDType, bytes: Uint8Array): NumericArray {
   const size = ELEMENT_BYTES[dtype];
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // The constructor copies; a Buffer's own slice would not.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new ARRAYS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, Math.floor(aligned.byteLength / size));
 }
 
