@@ -1,3 +1,5 @@
+import { median } from '../runtime/index.ts';
+
 /** A figure with the bounds that hold its true value in 95 of 100 cases. */
 export interface Interval {
   value: number;
@@ -19,25 +21,15 @@ const RESAMPLES = 2000;
  */
 export function medianOfRatios(pairs: readonly { numerator: number; denominator: number }[], seed: number): Interval {
   const ratios = pairs.map(({ numerator, denominator }) => numerator / denominator);
-  const random = seededRandom(seed);
-  return interval(median(ratios), () => median(resample(ratios, random)));
+  return interval(median(ratios), resampledMedian(ratios, seededRandom(seed)));
 }
 
 /** Ratio of two medians with its percentile-bootstrap interval, for figures that were not taken in pairs. */
 export function ratioOfMedians(numerators: readonly number[], denominators: readonly number[], seed: number): Interval {
   const random = seededRandom(seed);
-  const ratio = (above: readonly number[], below: readonly number[]) => median(above) / median(below);
-  return interval(ratio(numerators, denominators), () =>
-    ratio(resample(numerators, random), resample(denominators, random)),
-  );
-}
-
-/** Middle value, or the mean of the two middle ones; NaN for none. */
-export function median(values: readonly number[]): number {
-  const sorted = Float64Array.from(values).sort();
-  const middle = sorted.length >> 1;
-  if (sorted.length === 0) return Number.NaN;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  const above = resampledMedian(numerators, random);
+  const below = resampledMedian(denominators, random);
+  return interval(median(numerators) / median(denominators), () => above() / below());
 }
 
 function interval(value: number, draw: () => number): Interval {
@@ -45,8 +37,21 @@ function interval(value: number, draw: () => number): Interval {
   return { value, low: draws[Math.floor(RESAMPLES * 0.025)]!, high: draws[Math.ceil(RESAMPLES * 0.975) - 1]! };
 }
 
-function resample(values: readonly number[], random: () => number): number[] {
-  return values.map(() => values[Math.floor(random() * values.length)]!);
+/** Draws medians of as many values, taken with replacement. Values are sorted once: a draw only counts them. */
+function resampledMedian(values: readonly number[], random: () => number): () => number {
+  const sorted = Float64Array.from(values).sort();
+  const counts = new Uint32Array(sorted.length);
+  const middle = (sorted.length - 1) / 2;
+  const valueAt = (rank: number) => {
+    let index = 0;
+    for (let seen = counts[0]!; seen <= rank; seen += counts[index]!) index++;
+    return sorted[index]!;
+  };
+  return () => {
+    counts.fill(0);
+    for (let i = 0; i < sorted.length; i++) counts[Math.floor(random() * sorted.length)]!++;
+    return (valueAt(Math.floor(middle)) + valueAt(Math.ceil(middle))) / 2;
+  };
 }
 
 /** Uniform numbers in [0, 1) (mulberry32). */

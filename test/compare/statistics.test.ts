@@ -1,26 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MIN_VALUES, median, medianOfRatios, ratioOfMedians } from '../../src/compare/statistics.ts';
+import { MIN_VALUES, medianOfRatios, ratioOfMedians } from '../../src/compare/statistics.ts';
 import { seeded } from '../support/random.ts';
-
-describe('median', () => {
-  test('is the middle, or the mean of the two', () => {
-    expect(median([3, 1, 2])).toBe(2);
-    expect(median([4, 1, 3, 2])).toBe(2.5);
-    expect(median([])).toBeNaN();
-  });
-
-  test('has as many values below as above', () => {
-    fc.assert(
-      fc.property(fc.array(fc.double({ noNaN: true, min: -1e6, max: 1e6 }), { minLength: 1 }), (values) => {
-        const middle = median(values);
-        const below = values.filter((value) => value < middle).length;
-        const above = values.filter((value) => value > middle).length;
-        expect(Math.max(below, above)).toBeLessThanOrEqual(values.length / 2);
-      }),
-    );
-  });
-});
 
 describe('medianOfRatios', () => {
   const pairs = (seed: number, count: number, ratio: number, noise: number) => {

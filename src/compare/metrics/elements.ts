@@ -1,3 +1,5 @@
+import { fromFloat16 } from '../../runtime/index.ts';
+
 /** How an element type is compared: floats by their error, everything else (integers, booleans, text) exactly. */
 export interface ElementType {
   /** Bytes of an element; 1 where the type is unknown and bytes are compared. */
@@ -30,7 +32,7 @@ const TYPES: Record<string, ElementType> = {
 };
 
 /** Every IEEE 754 half as a number. */
-const HALF: Float32Array = Float32Array.from({ length: 65536 }, (_, bits) => half(bits));
+const HALF: Float32Array = Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
 
 type Read = (raw: DataView, at: number) => number;
 
@@ -46,12 +48,4 @@ function decoder(bytes: number, read: Read): ElementType['decode'] {
   return (raw, count, target) => {
     for (let i = 0; i < count; i++) target[i] = read(raw, i * bytes);
   };
-}
-
-function half(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -1,0 +1,190 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { InputError, messageOf } from '../errors.ts';
+import { digestFile } from '../model/index.ts';
+import type { Log } from '../report/log.ts';
+import type { FigureName } from './gates.ts';
+import type { StoredTensor } from './metrics/outputs.ts';
+
+/** What decides the reference's outputs: its bytes, the samples, the runtime and its provider. */
+export interface BaselineKey {
+  /** Root of the reference model. */
+  reference: string;
+  /** SHA-256 over all samples. */
+  samples: string;
+  /** Version of onnxruntime-node. */
+  ort: string;
+  provider: string;
+}
+
+/** The reference's inference times on one machine. */
+export interface StoredTiming {
+  cpu: string;
+  cores: number;
+  threads: number;
+  /** ISO 8601. */
+  measuredAt: string;
+  ms: number[];
+  loadMs: number;
+  residentBytes: number;
+  peakBytes: number;
+}
+
+/** The figures of the first model that passed against this reference: what later ones are held to. */
+export interface StoredFigures {
+  cpu: string;
+  measuredAt: string;
+  modelRoot: string;
+  figures: Partial<Record<FigureName, number>>;
+}
+
+/** A cache between runs, such as @actions/cache; `restore` is false where nothing is stored under the key. */
+export interface BaselineCache {
+  restore(folder: string, key: string): Promise<boolean>;
+  save(folder: string, key: string): Promise<void>;
+}
+
+/** The stored reference of one key: a folder of outputs with `baseline.json`. */
+export interface Baseline {
+  folder: string;
+  /** Outputs by sample; null where nothing is stored yet. */
+  outputs: StoredTensor[][] | null;
+  timings: StoredTiming[];
+  figures: StoredFigures | null;
+}
+
+interface BaselineFile {
+  schema: 1;
+  key: BaselineKey;
+  /** `file` is relative to the folder; `root` as in `src/model/digest.ts`. */
+  outputs: { name: string; dtype: string; dims: number[]; length: number; file: string; root: string }[][];
+  timings: StoredTiming[];
+  figures: StoredFigures | null;
+}
+
+const FILE = 'baseline.json';
+
+/**
+ * Looks for the baseline of `key` in `directory`, then in the cache. Outputs whose bytes are not what they were are
+ * worth nothing: they are removed and made anew.
+ */
+export async function openBaseline(
+  directory: string,
+  key: BaselineKey,
+  log: Log,
+  cache?: BaselineCache,
+): Promise<Baseline> {
+  const folder = path.join(path.resolve(directory), nameOf(key));
+  const empty: Baseline = { folder, outputs: null, timings: [], figures: null };
+  const file = (await readBaseline(folder)) ?? (await restored(folder, cache, log));
+  if (!file) return empty;
+  const { timings, figures } = file;
+  const outputs = file.outputs.map((sample) =>
+    sample.map(({ file: name, root, ...tensor }) => ({ ...tensor, path: path.join(folder, name), root })),
+  );
+  for (const output of outputs.flat()) {
+    const found = await digestFile(output.path).catch(() => undefined);
+    if (found?.root === output.root) continue;
+    log.warning(`The stored output ${output.path} is not what was stored; the reference runs again.`);
+    await rm(folder, { recursive: true, force: true });
+    return { ...empty, figures };
+  }
+  return { folder, outputs, timings, figures };
+}
+
+/** Times of the reference taken on this very machine and setting, if there are any. */
+export function timingFor(
+  baseline: Baseline,
+  machine: Pick<StoredTiming, 'cpu' | 'cores' | 'threads'>,
+): StoredTiming | undefined {
+  return baseline.timings.find(
+    ({ cpu, cores, threads }) => cpu === machine.cpu && cores === machine.cores && threads === machine.threads,
+  );
+}
+
+/** A folder beside the baselines for outputs in the making; `storeOutputs` renames it, the caller removes it otherwise. */
+export async function stageOutputs(directory: string): Promise<string> {
+  const folder = path.join(path.resolve(directory), `.partial-${randomBytes(6).toString('hex')}`);
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new InputError(`baseline: ${directory} cannot be written (${messageOf(error)}); name a writable folder.`);
+  }
+  return folder;
+}
+
+/** Keeps outputs that lie in `staged` under the baseline's name. A run that was faster with the same key wins. */
+export async function storeOutputs(
+  baseline: Baseline,
+  key: BaselineKey,
+  staged: string,
+  outputs: StoredTensor[][],
+): Promise<void> {
+  const described: BaselineFile['outputs'] = [];
+  for (const sample of outputs) {
+    const tensors: BaselineFile['outputs'][number] = [];
+    for (const { name, dtype, dims, length, path: file } of sample) {
+      const { root } = await digestFile(file);
+      tensors.push({ name, dtype, dims, length, file: path.relative(staged, file).replaceAll(path.sep, '/'), root });
+    }
+    described.push(tensors);
+  }
+  await writeBaseline(staged, { schema: 1, key, outputs: described, timings: [], figures: baseline.figures });
+  await rename(staged, baseline.folder).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST' && error.code !== 'EPERM') throw error;
+    await rm(staged, { recursive: true, force: true });
+  });
+}
+
+/** Adds times or figures to what is stored. */
+export async function updateBaseline(
+  { folder }: Baseline,
+  add: { timing?: StoredTiming; figures?: StoredFigures },
+): Promise<void> {
+  const file = await readBaseline(folder);
+  if (!file) return;
+  const timings = add.timing ? [...file.timings, add.timing] : file.timings;
+  await writeBaseline(folder, { ...file, timings, figures: add.figures ?? file.figures });
+}
+
+/** Offers a baseline that is new to the cache, whose entries are written once. A broken cache costs a warning. */
+export async function cacheBaseline({ folder }: Baseline, cache: BaselineCache, log: Log): Promise<void> {
+  await cache.save(folder, cacheKey(folder)).catch((error: unknown) => {
+    log.warning(`The baseline was not cached: ${messageOf(error)}.`);
+  });
+}
+
+function nameOf(key: BaselineKey): string {
+  const text = JSON.stringify([key.reference, key.samples, key.ort, key.provider]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
+
+const cacheKey = (folder: string): string => `onnx-compare-baseline-${path.basename(folder)}`;
+
+async function restored(folder: string, cache: BaselineCache | undefined, log: Log): Promise<BaselineFile | undefined> {
+  if (!cache) return undefined;
+  try {
+    return (await cache.restore(folder, cacheKey(folder))) ? await readBaseline(folder) : undefined;
+  } catch (error) {
+    log.warning(`The cache gave no baseline: ${messageOf(error)}.`);
+    return undefined;
+  }
+}
+
+/** Undefined where there is none; a broken one is as good as none. */
+async function readBaseline(folder: string): Promise<BaselineFile | undefined> {
+  try {
+    const file = JSON.parse(await readFile(path.join(folder, FILE), 'utf8')) as BaselineFile;
+    return file.schema === 1 && Array.isArray(file.outputs) && Array.isArray(file.timings) ? file : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new InputError(`baseline: ${folder} cannot be read (${messageOf(error)}); name another folder.`);
+  }
+}
+
+async function writeBaseline(folder: string, file: BaselineFile): Promise<void> {
+  const temporary = path.join(folder, `${FILE}.${randomBytes(4).toString('hex')}.tmp`);
+  await writeFile(temporary, `${JSON.stringify(file, null, 2)}\n`);
+  await rename(temporary, path.join(folder, FILE));
+}

@@ -1,0 +1,207 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { messageOf } from '../../errors.ts';
+import type { Model } from '../../model/index.ts';
+import type { Log } from '../../report/log.ts';
+import type { Feeds, Session, SpooledTensor, Tensor } from '../../runtime/index.ts';
+import { createKernels, type Kernels } from '../metrics/kernels.ts';
+import { sqnrOf } from '../metrics/metrics.ts';
+import { compareOutputs } from '../metrics/outputs.ts';
+import { COMPUTED, type FedValue, writeCut, writeTapped } from './cut.ts';
+import { findLayers, type Layer } from './layers.ts';
+
+/** The error that one layer introduces. */
+export interface LayerError {
+  /** Nodes of the reference, as `exclude-nodes` calls them. */
+  nodes: string[];
+  operators: string[];
+  /** Values that were compared. */
+  outputs: string[];
+  /** √(Σ (x − y)² ÷ Σ x²) over its outputs: x the reference's, y the layer's own on the reference's inputs. */
+  relativeError: number;
+  /** The same as a signal-to-noise ratio. */
+  sqnrDb: number;
+  /** Whether the layer was quantized; if not, its weights are not the reference's. */
+  changed: boolean;
+}
+
+export interface Diagnosis {
+  /** Worst first; those without error are left out. */
+  layers: LayerError[];
+  /** What to put into `exclude-nodes`: the layers that make up most of the error. */
+  excludeNodes: string[];
+  /** What could not be measured, and why. */
+  notes: string[];
+}
+
+export interface DiagnosisOptions {
+  /** Temporary folder; what is written there is gone afterwards. */
+  folder: string;
+  openSession: (model: string) => Promise<Session>;
+  log: Log;
+}
+
+/** Layers whose values are tapped in one run of the reference. */
+const GROUP = 32;
+/** Values that are fed to one cut graph, bytes: this process holds them. */
+const FED_BYTES = 64 * 2 ** 20;
+/** Share of the introduced error's energy that the excluded layers make up, and how many they are at most. */
+const SHARE = 0.9;
+const MOST = 5;
+
+/**
+ * Ranks layers by the error that they introduce themselves. Every layer of the quantized graph (see `findLayers`) is cut
+ * out and fed with the values that the reference has there, on one sample; so an error that came from above is no part
+ * of its figure, √(Σ (x − y)² ÷ Σ x²). The reference's values are tapped as further outputs, some layers at a time, and
+ * go through files.
+ */
+export async function diagnose(
+  reference: Model,
+  model: Model,
+  feeds: Feeds,
+  { folder, openSession, log }: DiagnosisOptions,
+): Promise<Diagnosis> {
+  const layers = findLayers(reference, model);
+  const taps = [...new Set(layers.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))];
+  const home = path.join(folder, 'diagnosis');
+  await mkdir(home);
+  const notes: string[] = [];
+  const found: LayerError[] = [];
+  const kernels = createKernels();
+  try {
+    const tapped = await openSession(await writeTapped(reference, taps.filter(isMadeBy(reference)), home));
+    try {
+      const readable = new Set(tapped.load.outputs.filter(({ dtype }) => dtype !== 'other').map(({ name }) => name));
+      for (let start = 0; start < layers.length; start += GROUP) {
+        const group = layers.slice(start, start + GROUP).filter((layer) => isReadable(layer, readable, feeds));
+        log.progress({ label: 'Diagnosing', done: start, total: layers.length, unit: 'runs' });
+        const spool = path.join(home, 'reference');
+        await mkdir(spool);
+        const fetch = [...new Set(group.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))].filter((name) =>
+          readable.has(name),
+        );
+        if (fetch.length === 0) continue;
+        const { spooled } = await tapped.run(feeds, { outputs: 'spool', fetch, spoolDirectory: spool });
+        const values = new Map(spooled.map((value) => [value.name, value]));
+        for (const part of byBytes(group, values, notes)) {
+          try {
+            found.push(...(await measure(model, part, values, feeds, { home, openSession, kernels })));
+          } catch (error) {
+            const names = part.flatMap(({ nodes }) => nodes).slice(0, 3);
+            notes.push(
+              `The layers around ${names.join(', ')} could not be measured: ${messageOf(error).split('\n')[0]}`,
+            );
+          }
+        }
+        await rm(spool, { recursive: true, force: true });
+      }
+    } finally {
+      await tapped.close();
+    }
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
+  const ranked = found
+    .filter(({ relativeError }) => relativeError > 0)
+    .sort((a, b) => b.relativeError - a.relativeError);
+  return { layers: ranked, excludeNodes: mostOf(ranked), notes };
+}
+
+/** Runs the cut-out layers on the reference's values and compares what they make of them. */
+async function measure(
+  model: Model,
+  layers: readonly Layer[],
+  values: ReadonlyMap<string, SpooledTensor>,
+  feeds: Feeds,
+  { home, openSession, kernels }: { home: string; openSession: (file: string) => Promise<Session>; kernels: Kernels },
+): Promise<LayerError[]> {
+  const cut = path.join(home, 'cut');
+  await mkdir(cut);
+  try {
+    const fed: Feeds = {};
+    for (const name of new Set(layers.flatMap(({ inputs }) => inputs))) {
+      fed[name] = feeds[name] ?? (await tensorOf(values.get(name)!));
+    }
+    const file = path.join(cut, 'cut.onnx');
+    await writeCut(model, layers, new Map<string, FedValue>(Object.entries(fed)), file);
+    const session = await openSession(file);
+    try {
+      const { spooled } = await session.run(fed, { outputs: 'spool', spoolDirectory: cut });
+      const computed = new Map(spooled.map((value) => [value.name, value]));
+      const errors: LayerError[] = [];
+      for (const layer of layers) errors.push(await errorOf(layer, values, computed, kernels));
+      return errors;
+    } finally {
+      await session.close();
+    }
+  } finally {
+    await rm(cut, { recursive: true, force: true });
+  }
+}
+
+async function errorOf(
+  { nodes, operators, outputs, changed }: Layer,
+  values: ReadonlyMap<string, SpooledTensor>,
+  computed: ReadonlyMap<string, SpooledTensor>,
+  kernels: Kernels,
+): Promise<LayerError> {
+  let signal = 0;
+  let noise = 0;
+  for (const name of outputs) {
+    const compared = await compareOutputs(values.get(name)!, computed.get(name + COMPUTED)!, { kernels, top1: false });
+    signal += compared.signal;
+    // A layer that answers NaN could not be worse.
+    noise += compared.modelNans + compared.unequalInfinities > 0 ? Number.MAX_VALUE : compared.noise;
+  }
+  const relativeError = noise === 0 ? 0 : Math.min(Math.sqrt(noise / signal), WORST);
+  return { nodes, operators, outputs, relativeError, sqnrDb: sqnrOf(signal, noise), changed };
+}
+
+/** The relative error of a layer whose reference is all zeros or whose own output is not finite. */
+const WORST = 1e6;
+
+/** Splits layers so that what each part is fed stays within bounds; a layer that alone does not is noted. */
+function byBytes(layers: readonly Layer[], values: ReadonlyMap<string, SpooledTensor>, notes: string[]): Layer[][] {
+  const parts: Layer[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const layer of layers) {
+    const needed = layer.inputs.reduce((sum, name) => sum + (values.get(name)?.length ?? 0), 0);
+    if (needed > FED_BYTES) {
+      notes.push(`${layer.nodes.join(', ')} reads ${Math.round(needed / 2 ** 20)} MiB, too much to feed it alone.`);
+      continue;
+    }
+    if (bytes + needed > FED_BYTES) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)!.push(layer);
+    bytes += needed;
+  }
+  return parts;
+}
+
+/** Names of the layers that together make up most of the error, if excluding them would help. */
+function mostOf(ranked: readonly LayerError[]): string[] {
+  const total = ranked.reduce((sum, { relativeError }) => sum + relativeError ** 2, 0);
+  const chosen: string[] = [];
+  let share = 0;
+  for (const { nodes, relativeError, changed } of ranked.slice(0, MOST)) {
+    if (share >= SHARE * total) break;
+    share += relativeError ** 2;
+    if (changed) chosen.push(...nodes);
+  }
+  return chosen;
+}
+
+function isMadeBy(model: Model): (name: string) => boolean {
+  const made = new Set(model.proto.graph!.node.flatMap(({ output }) => output));
+  return (name) => made.has(name);
+}
+
+function isReadable({ inputs, outputs }: Layer, readable: ReadonlySet<string>, feeds: Feeds): boolean {
+  return outputs.every((name) => readable.has(name)) && inputs.every((name) => readable.has(name) || name in feeds);
+}
+
+async function tensorOf({ dtype, dims, path: file }: SpooledTensor): Promise<Tensor> {
+  return { dtype, dims, data: await readFile(file) };
+}

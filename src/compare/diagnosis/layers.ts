@@ -1,0 +1,150 @@
+import { type GraphProto, type Model, type NodeProto, subgraphsOf } from '../../model/index.ts';
+
+/**
+ * A piece of the quantized graph between tensors that the reference computes too: what became of one node of the
+ * reference, or of a few. Fed with the reference's values, its outputs differ from the reference's by the error that
+ * this piece introduces, and by nothing else.
+ */
+export interface Layer {
+  /** Nodes of the reference with weights in it, as `exclude-nodes` calls them. */
+  nodes: string[];
+  /** Operators of all its nodes in the reference. */
+  operators: string[];
+  /** Tensors it reads and makes, of those that depend on the model's inputs. */
+  inputs: string[];
+  outputs: string[];
+  /** Its nodes in the quantized graph, constants included, in graph order. */
+  parts: NodeProto[];
+  /** Whether other nodes or types stand there than in the reference. */
+  changed: boolean;
+}
+
+/** Cuts the quantized graph into layers, in graph order; those that only move or combine values are left out. */
+export function findLayers(reference: Model, model: Model): Layer[] {
+  const expected = analyze(reference);
+  const actual = analyze(model);
+  const common = (name: string) => expected.dynamic.has(name) && actual.dynamic.has(name);
+  const layers: Layer[] = [];
+  for (const node of actual.graph.node) {
+    const outputs = node.output.filter((name) => common(name) && expected.producers.has(name));
+    if (outputs.length === 0) continue;
+    const parts = slice(actual, outputs, common);
+    const originals = slice(expected, outputs, common);
+    const weighted = originals.nodes.flatMap((each) => weightedNodes(expected, each));
+    const changed = shapeOf(actual, parts.nodes) !== shapeOf(expected, originals.nodes);
+    if (weighted.length === 0 && !changed) continue;
+    layers.push({
+      nodes: [...new Set((weighted.length > 0 ? weighted : originals.nodes).map(addressOf))],
+      operators: originals.nodes.filter(({ opType }) => opType !== 'Constant').map(({ opType }) => opType),
+      inputs: [...parts.reads],
+      outputs,
+      parts: parts.nodes,
+      changed,
+    });
+  }
+  return layers;
+}
+
+/** What `exclude-nodes` calls a node: its name, or that of its first output. */
+export function addressOf(node: NodeProto): string {
+  return node.name || (node.output.find((name) => name !== '') ?? '');
+}
+
+/** Every name that a node reads, those that its subgraphs take from around them included. */
+export function readsOf(node: NodeProto): string[] {
+  const names = node.input.filter((name) => name !== '');
+  for (const { graph } of subgraphsOf(node)) names.push(...capturedBy(graph));
+  return names;
+}
+
+interface Analysis {
+  graph: GraphProto;
+  producers: Map<string, NodeProto>;
+  /** Values that depend on what the model is fed. */
+  dynamic: Set<string>;
+  /** Element types of the initializers. */
+  initializers: Map<string, number>;
+}
+
+function analyze({ proto }: Model): Analysis {
+  const graph = proto.graph!;
+  const initializers = new Map(graph.initializer.map(({ name, dataType }) => [name, dataType]));
+  const dynamic = new Set(graph.input.map(({ name }) => name).filter((name) => !initializers.has(name)));
+  const producers = new Map<string, NodeProto>();
+  for (const node of graph.node) {
+    const fed = readsOf(node).some((name) => dynamic.has(name));
+    for (const name of node.output) {
+      if (name === '') continue;
+      producers.set(name, node);
+      if (fed) dynamic.add(name);
+    }
+  }
+  return { graph, producers, dynamic, initializers };
+}
+
+/** The nodes between `outputs` and the nearest common values, in graph order, and the common values they read. */
+function slice(
+  { graph, producers, dynamic }: Analysis,
+  outputs: readonly string[],
+  common: (name: string) => boolean,
+): { nodes: NodeProto[]; reads: Set<string> } {
+  const found = new Set<NodeProto>();
+  const reads = new Set<string>();
+  const pending = outputs.map((name) => producers.get(name)!);
+  for (let node = pending.pop(); node; node = pending.pop()) {
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const name of readsOf(node)) {
+      const producer = producers.get(name);
+      if (dynamic.has(name) && (common(name) || !producer)) reads.add(name);
+      else if (producer) pending.push(producer);
+    }
+  }
+  return { nodes: graph.node.filter((node) => found.has(node)), reads };
+}
+
+/** The node itself if it reads a constant, else those inside it that do. */
+function weightedNodes(analysis: Analysis, node: NodeProto): NodeProto[] {
+  if (node.opType === 'Constant') return [];
+  const inner = [...subgraphsOf(node)].flatMap(({ graph }) => graph.node.filter((each) => each.opType !== 'Constant'));
+  if (inner.length > 0) return inner.filter(({ opType }) => WEIGHTED.has(opType));
+  const constant = node.input.some((name) => name !== '' && !analysis.dynamic.has(name));
+  return constant && WEIGHTED.has(node.opType) ? [node] : [];
+}
+
+/** Operators whose constants are weights, so that a wrong one is an error of the layer. */
+const WEIGHTED = new Set(
+  [
+    'MatMul',
+    'Gemm',
+    'Conv',
+    'ConvTranspose',
+    'Gather',
+    'LSTM',
+    'GRU',
+    'RNN',
+    'Attention',
+    'EmbedLayerNormalization',
+  ].concat(['BatchNormalization', 'LayerNormalization', 'InstanceNormalization', 'PRelu', 'Add', 'Mul', 'Sub', 'Div']),
+);
+
+/** Operators and the types of the initializers that nodes read: equal where nothing was changed. */
+function shapeOf({ initializers }: Analysis, nodes: readonly NodeProto[]): string {
+  const shapes = nodes.map(({ opType, domain, input }) => [
+    opType,
+    domain,
+    input.map((name) => initializers.get(name) ?? 0),
+  ]);
+  return JSON.stringify(shapes);
+}
+
+/** Names that a graph uses and does not define. */
+function capturedBy(graph: GraphProto): string[] {
+  const own = new Set([
+    ...graph.input.map(({ name }) => name),
+    ...graph.initializer.map(({ name }) => name),
+    ...graph.node.flatMap(({ output }) => output),
+  ]);
+  const used = [...graph.node.flatMap(readsOf), ...graph.output.map(({ name }) => name)];
+  return used.filter((name) => !own.has(name));
+}

@@ -1,0 +1,159 @@
+import type { Verdict } from '../report/receipt.ts';
+import type { Figures, OutputFigures } from './figures.ts';
+import type { Speed } from './speed.ts';
+
+/** The figures that a limit can be set for. */
+export type FigureName = 'similarity' | 'agreement' | 'mse' | 'mae' | 'speedup';
+
+/** Limits; an absent one is no gate. */
+export interface Limits {
+  minSimilarity?: number;
+  minAgreement?: number;
+  maxMse?: number;
+  maxMae?: number;
+  minSpeedup?: number;
+}
+
+/** A figure held against a limit. */
+export interface Gate {
+  name: FigureName | 'finite' | 'exact';
+  /** Null where there is no such figure. */
+  figure: number | null;
+  limit: number;
+  /** Where the limit comes from: an input, a stored baseline, the history, or the rule that outputs must be finite. */
+  source: 'input' | 'baseline' | 'history' | 'rule';
+  verdict: Verdict;
+  /** What failed or is missing, and what to do next; empty for a pass. */
+  sentence: string;
+}
+
+/** Figures of an earlier run, and how much worse than them the model may be. */
+export interface Reference {
+  source: 'baseline' | 'history';
+  percent: number;
+  figures: Partial<Record<FigureName, number>>;
+}
+
+export interface Evidence {
+  figures: Figures;
+  outputs: readonly OutputFigures[];
+  speed: Speed;
+  maxSeconds: number;
+}
+
+/** Holds the evidence against every limit. */
+export function judge(evidence: Evidence, limits: Limits, references: readonly Reference[]): Gate[] {
+  const gates = [...finiteGates(evidence.outputs), ...exactGates(evidence.outputs, limits.minAgreement)];
+  for (const [option, limit] of Object.entries(limits) as [keyof Limits, number | undefined][]) {
+    if (limit !== undefined) gates.push(gate(evidence, NAMES[option], limit, 'input', option));
+  }
+  for (const { source, percent, figures } of references) {
+    for (const [name, stored] of Object.entries(figures) as [FigureName, number][]) {
+      gates.push(gate(evidence, name, regressionLimit(name, stored, percent), source, stored));
+    }
+  }
+  return gates;
+}
+
+/** The verdict over all gates: any failure fails, anything open leaves it open. */
+export function verdictOf(gates: readonly Gate[]): Verdict {
+  if (gates.some(({ verdict }) => verdict === 'fail')) return 'fail';
+  return gates.some(({ verdict }) => verdict === 'inconclusive') ? 'inconclusive' : 'pass';
+}
+
+/** The limit that `percent` of leeway leaves a figure against its stored value. */
+export function regressionLimit(name: FigureName, stored: number, percent: number): number {
+  const leeway = (Math.abs(stored) * percent) / 100;
+  return LOWER_IS_BETTER.has(name) ? stored + leeway : stored - leeway;
+}
+
+const LOWER_IS_BETTER: ReadonlySet<string> = new Set(['mse', 'mae']);
+
+const NAMES: Record<keyof Limits, FigureName> = {
+  minSimilarity: 'similarity',
+  minAgreement: 'agreement',
+  maxMse: 'mse',
+  maxMae: 'mae',
+  minSpeedup: 'speedup',
+};
+
+const ADVICE: Record<FigureName, string> = {
+  similarity: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or quantize per channel',
+  agreement: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
+  mse: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+  mae: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+  speedup: 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
+};
+
+function gate(
+  { figures, speed, maxSeconds }: Evidence,
+  name: FigureName,
+  limit: number,
+  source: Gate['source'],
+  origin: string | number,
+): Gate {
+  const figure = name === 'speedup' ? speed.speedup : figures[name];
+  const held = { name, figure, limit, source };
+  const bound = LOWER_IS_BETTER.has(name) ? 'above' : 'below';
+  const against =
+    source === 'input'
+      ? `the limit ${show(limit)}`
+      : `${show(limit)}, the limit that ${source} ${show(origin as number)} leaves`;
+  if (figure === null) {
+    const sentence = `There is no ${name} to hold against ${against}: no output looks like logits; drop the limit or use min-similarity.`;
+    return { ...held, verdict: 'fail', sentence };
+  }
+  const verdict = name === 'speedup' ? speedVerdict(speed, limit) : passes(name, figure, limit) ? 'pass' : 'fail';
+  if (verdict === 'pass') return { ...held, verdict, sentence: '' };
+  if (verdict === 'fail') {
+    return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${ADVICE[name]}.` };
+  }
+  const pairs = speed.modelMs.length;
+  const interval = speed.interval
+    ? `the speedup ${show(figure)} (95 % between ${show(speed.interval.low)} and ${show(speed.interval.high)}) cannot be told from ${against}`
+    : `${pairs} timed pairs are too few to hold a speedup against ${against}`;
+  const sentence = `After ${pairs} pairs in ${show(maxSeconds)} s ${interval}: raise max-seconds, or keep the machine quiet.`;
+  return { ...held, verdict, sentence };
+}
+
+function passes(name: FigureName, figure: number, limit: number): boolean {
+  return LOWER_IS_BETTER.has(name) ? figure <= limit : figure >= limit;
+}
+
+function speedVerdict({ interval }: Speed, limit: number): Verdict {
+  if (!interval) return 'inconclusive';
+  if (interval.low >= limit) return 'pass';
+  return interval.high < limit ? 'fail' : 'inconclusive';
+}
+
+/** A NaN or a lone infinity in any output fails: there is nothing to average. */
+function finiteGates(outputs: readonly OutputFigures[]): Gate[] {
+  return outputs.flatMap(({ name, notComparable: { referenceNans, modelNans, infinities } }) => {
+    const count = referenceNans + modelNans + infinities;
+    if (count === 0) return [];
+    const where = [
+      modelNans > 0 ? `${modelNans} NaN in the model` : '',
+      referenceNans > 0 ? `${referenceNans} NaN in the reference` : '',
+      infinities > 0 ? `${infinities} infinities that the other does not have` : '',
+    ].filter((part) => part !== '');
+    const advice =
+      referenceNans > 0 ? 'feed samples that the reference can handle' : 'quantize other layers or methods';
+    const sentence = `Output ${name} has ${where.join(', ')}: ${advice}.`;
+    return [{ name: 'finite', figure: count, limit: 0, source: 'rule', verdict: 'fail', sentence } satisfies Gate];
+  });
+}
+
+/** Integers must be equal, unless the user says by `min-agreement` how many may differ. */
+function exactGates(outputs: readonly OutputFigures[], minAgreement: number | undefined): Gate[] {
+  if (minAgreement !== undefined) return [];
+  return outputs.flatMap(({ name, kind, unequal, elements }) => {
+    if (kind !== 'exact' || unequal === 0) return [];
+    const sentence = `Output ${name} holds no floats and differs in ${unequal} of ${elements} elements: it must be equal, unless min-agreement says how much of it.`;
+    return [{ name: 'exact', figure: unequal, limit: 0, source: 'rule', verdict: 'fail', sentence } satisfies Gate];
+  });
+}
+
+function show(figure: number): string {
+  const digits = figure !== 0 && Math.abs(figure) < 0.001 ? figure.toExponential(3) : String(Number(figure.toFixed(5)));
+  return digits;
+}

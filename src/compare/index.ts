@@ -1,0 +1,9 @@
+/** The compare room: is a quantized model still like its reference, and is it faster? */
+export type { BaselineCache } from './baseline.ts';
+export { compare } from './compare.ts';
+export type { Diagnosis, LayerError } from './diagnosis/index.ts';
+export type { Figures, OutputFigures } from './figures.ts';
+export type { FigureName, Gate } from './gates.ts';
+export { type HistoryEntry, readHistory } from './history.ts';
+export type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
+export type { Speed } from './speed.ts';

@@ -1,0 +1,129 @@
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { InputError } from '../errors.ts';
+import { declaredOutputs, type Model } from '../model/index.ts';
+import type { Samples, SpooledTensor } from '../runtime/index.ts';
+import { looksLikeLogits } from './logits.ts';
+import { megabytes } from './memory.ts';
+import { CHUNK_ELEMENTS, createKernels, type Kernels } from './metrics/kernels.ts';
+import { compareOutputs, type OutputComparison, type StoredTensor } from './metrics/outputs.ts';
+import { spoolSpace } from './spool.ts';
+import type { Side, Stage } from './stage.ts';
+
+export interface QualityOptions {
+  /** The reference's graph says which outputs look like logits. */
+  reference: Model;
+  /** Temporary folder for outputs. */
+  folder: string;
+  /** Outputs of the reference by sample, where they are already there. */
+  stored: StoredTensor[][] | null;
+  /** Folder that keeps the reference's outputs, for a baseline. */
+  keep?: string;
+  /** Called with the bytes of all outputs of one inference once they are known, before the second model is loaded. */
+  sized: (outputBytes: number) => Promise<void>;
+  progress: (samples: number) => void;
+  signal?: AbortSignal;
+}
+
+export interface Quality {
+  /** Comparisons by sample, then output. */
+  samples: OutputComparison[][];
+  /** The reference's outputs by sample, where `keep` asked for them. */
+  kept: StoredTensor[][];
+  /** Wall time of comparing files, ms. */
+  comparingMs: number;
+}
+
+/** What a file system should keep free for others, bytes. */
+const RESERVE = 256e6;
+
+/**
+ * Runs every sample through both models and compares their outputs from files, which are removed as soon as they were
+ * compared. Where both models are loaded, one sample's outputs lie on disk at a time; where only one fits, as many of the
+ * reference's as the disk takes, so that models are swapped as seldom as can be.
+ */
+export async function compareQuality(stage: Stage, samples: Samples, options: QualityOptions): Promise<Quality> {
+  const { folder, stored, keep, signal } = options;
+  const quality: Quality = { samples: [], kept: [], comparingMs: 0 };
+  const logits = new Map<string, boolean>();
+  let kernels: Kernels | undefined;
+  let bytes = 0;
+  for (let next = 0; next < samples.length; ) {
+    const references: StoredTensor[][] = [];
+    do {
+      signal?.throwIfAborted();
+      const index = next++;
+      const target = path.join(keep ?? folder, `reference-${index}`);
+      const outputs = stored?.[index] ?? (await spool(stage, 'reference', samples, index, target));
+      references.push(outputs);
+      if (index > 0) continue;
+      bytes = outputs.reduce((sum, { length }) => sum + length, 0);
+      await options.sized(bytes);
+      // Only now is it known how long a row of classes is.
+      for (const { name, dims, dtype } of outputs) {
+        logits.set(name, isFloat(dtype) && looksLikeLogits(options.reference.proto.graph!, name, dims));
+      }
+      const widest = outputs.filter(({ name }) => logits.get(name)).map(({ dims }) => dims.at(-1)!);
+      kernels = createKernels(Math.max(CHUNK_ELEMENTS, ...widest));
+    } while (
+      next < samples.length &&
+      !stage.together &&
+      !stored &&
+      (await hasRoom(folder, bytes, samples.length - next))
+    );
+    const first = quality.samples.length;
+    for (const [offset, expected] of references.entries()) {
+      const index = first + offset;
+      const target = path.join(folder, `model-${index}`);
+      const actual = await spool(stage, 'model', samples, index, target);
+      const before = performance.now();
+      const compared: OutputComparison[] = [];
+      for (const output of expected) {
+        const top1 = logits.get(output.name) ?? false;
+        const counterpart = actual.find(({ name }) => name === output.name)!;
+        const settings = { kernels: kernels!, top1, ...(signal ? { signal } : {}) };
+        compared.push(await compareOutputs(output, counterpart, settings));
+      }
+      quality.comparingMs += performance.now() - before;
+      quality.samples.push(compared);
+      await rm(target, { recursive: true, force: true });
+      if (keep) quality.kept.push(expected);
+      else if (!stored) await rm(path.join(folder, `reference-${index}`), { recursive: true, force: true });
+      options.progress(quality.samples.length);
+    }
+  }
+  return quality;
+}
+
+/** @throws InputError where a folder cannot take what a comparison writes at least: one output of each model */
+export async function assertRoom(folder: string, outputBytes: number): Promise<void> {
+  const { freeBytes } = await spoolSpace(folder);
+  if (2 * outputBytes + RESERVE <= freeBytes || outputBytes === 0) return;
+  throw new InputError(
+    `Comparing one sample writes ${megabytes(2 * outputBytes)} of outputs to ${folder}, which has ${megabytes(freeBytes)} free: make room there or point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk.`,
+  );
+}
+
+/** Whether one more of the reference's outputs fits beside those to come, one of the model's included. */
+async function hasRoom(folder: string, outputBytes: number, wanted: number): Promise<boolean> {
+  const { freeBytes, inMemory } = await spoolSpace(folder);
+  return wanted > 0 && !inMemory && 2 * outputBytes + RESERVE <= freeBytes;
+}
+
+async function spool(
+  stage: Stage,
+  side: Side,
+  samples: Samples,
+  index: number,
+  directory: string,
+): Promise<SpooledTensor[]> {
+  await mkdir(directory, { recursive: true });
+  return (await stage.run(side, await samples.get(index), { outputs: 'spool', spoolDirectory: directory })).spooled;
+}
+
+/** Names of the outputs that a comparison needs. @throws InputError for a model without any */
+export function assertOutputs(model: Model): void {
+  if (declaredOutputs(model).length === 0) throw new InputError(`The model ${model.path} has no outputs to compare.`);
+}
+
+const isFloat = (dtype: string): boolean => dtype.startsWith('float');

@@ -1,0 +1,110 @@
+import type { Feeds, RunAnswer, RunOptions, Session } from '../runtime/index.ts';
+
+export type Side = 'reference' | 'model';
+
+/** What was seen of one model's sessions. */
+export interface SideRecord {
+  /** Each load, ms. */
+  loadMs: number[];
+  /** Resident bytes after warm-up with outputs released, and the highest ever, over all its sessions. */
+  residentBytes: number;
+  peakBytes: number;
+  /** Wall time of its own loads and inferences, ms: what a measurement cannot do without. */
+  ownMs: number;
+  /** Wall time of writing its outputs to disk, ms. */
+  spoolMs: number;
+  provider: string;
+  threads: number;
+}
+
+/**
+ * The two models' processes. `together`: each is loaded once and stays; otherwise at most one is loaded at a time, and
+ * asking for the other closes it.
+ */
+export class Stage {
+  readonly records: Partial<Record<Side, SideRecord>> = {};
+  readonly #open: (side: Side) => Promise<Session>;
+  readonly #sessions = new Map<Side, { session: Session; runs: number }>();
+  #together: boolean;
+
+  constructor(open: (side: Side) => Promise<Session>, together: boolean) {
+    this.#open = open;
+    this.#together = together;
+  }
+
+  get together(): boolean {
+    return this.#together;
+  }
+
+  /** From now on only one model is loaded at a time. */
+  async separate(): Promise<void> {
+    this.#together = false;
+    for (const side of [...this.#sessions.keys()].slice(1)) await this.leave(side);
+  }
+
+  /** One inference; loads the model first where it is not. */
+  async run(side: Side, feeds: Feeds, options: RunOptions): Promise<RunAnswer> {
+    const seat = await this.enter(side);
+    const answer = await seat.session.run(feeds, options);
+    seat.runs++;
+    const record = this.records[side]!;
+    record.ownMs += answer.ms;
+    record.spoolMs += answer.handlingMs;
+    return answer;
+  }
+
+  /** Inferences of the session that is loaded now; 0 where none is. */
+  runs(side: Side): number {
+    return this.#sessions.get(side)?.runs ?? 0;
+  }
+
+  async enter(side: Side): Promise<{ session: Session; runs: number }> {
+    const seated = this.#sessions.get(side);
+    if (seated) return seated;
+    if (!this.#together) for (const other of [...this.#sessions.keys()]) await this.leave(other);
+    const session = await this.#open(side);
+    const seat = { session, runs: 0 };
+    this.#sessions.set(side, seat);
+    this.records[side] ??= {
+      loadMs: [],
+      residentBytes: 0,
+      peakBytes: 0,
+      ownMs: 0,
+      spoolMs: 0,
+      provider: session.load.provider.got,
+      threads: session.threads,
+    };
+    this.records[side].loadMs.push(session.load.ms);
+    this.records[side].ownMs += session.load.ms;
+    return seat;
+  }
+
+  /** Notes a model's memory and ends its process. */
+  async leave(side: Side): Promise<void> {
+    const seat = this.#sessions.get(side);
+    if (!seat) return;
+    try {
+      await this.note(side);
+    } finally {
+      this.#sessions.delete(side);
+      await seat.session.close();
+    }
+  }
+
+  /** Takes a loaded model's memory figures. */
+  async note(side: Side): Promise<void> {
+    const seat = this.#sessions.get(side);
+    const record = this.records[side];
+    if (!seat || !record) return;
+    const { residentBytes, peakBytes } = await seat.session.memory();
+    record.residentBytes = residentBytes;
+    record.peakBytes = Math.max(record.peakBytes, peakBytes);
+  }
+
+  /** Ends both processes, whatever state they are in. */
+  async close(): Promise<void> {
+    const seats = [...this.#sessions.values()];
+    this.#sessions.clear();
+    await Promise.all(seats.map(({ session }) => session.close()));
+  }
+}

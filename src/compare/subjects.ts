@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { InputError } from '../errors.ts';
+import {
+  type DeclaredValue,
+  dataTypeName,
+  declaredInputs,
+  declaredOutputs,
+  digestFiles,
+  type FileDigest,
+  indexRanges,
+  type Model,
+  modelFiles,
+  readModel,
+} from '../model/index.ts';
+import { loadSamples, ONNX_DTYPES, type Samples, type ValueInfo } from '../runtime/index.ts';
+import type { CompareOptions } from './options.ts';
+
+/** A model under comparison: its graph in memory, its weights on disk. */
+export interface Subject {
+  model: Model;
+  /** Graph file, then external data files. */
+  files: { path: string; digest: FileDigest }[];
+  root: string;
+  /** Bytes of all files. */
+  size: number;
+}
+
+/** @throws InputError for a file that is no model */
+export async function readSubject(path: string): Promise<Subject> {
+  const model = await readModel(path);
+  const paths = await modelFiles(path);
+  const { root, files } = await digestFiles(paths);
+  return {
+    model,
+    files: files.map((digest, index) => ({ path: paths[index]!, digest })),
+    root,
+    size: files.reduce((sum, { size }) => sum + size, 0),
+  };
+}
+
+/** @throws InputError where the two models take other inputs or give other outputs */
+export function assertSameSignature(reference: Model, model: Model): void {
+  assertSameValues('input', declaredInputs(reference), declaredInputs(model));
+  assertSameValues('output', declaredOutputs(reference), declaredOutputs(model));
+}
+
+/** The samples that both models are fed; ids stay within the tables of the reference. */
+export async function samplesFor(reference: Model, options: CompareOptions): Promise<Samples> {
+  const { samples, dims, ranges, count, seed } = options;
+  return loadSamples(samples, declaredInputs(reference).map(valueInfo), {
+    ...(dims && dims.length > 0 ? { dims: dims.join('\n') } : {}),
+    ...(ranges && ranges.length > 0 ? { ranges: ranges.join('\n') } : {}),
+    ...(count === undefined ? {} : { count }),
+    ...(seed === undefined ? {} : { seed }),
+    inferredRanges: indexRanges(reference),
+  });
+}
+
+/** SHA-256 over all samples, names and shapes included, lower-case hex. */
+export async function digestSamples(samples: Samples): Promise<string> {
+  const hash = createHash('sha256');
+  for (let index = 0; index < samples.length; index++) {
+    const feeds = await samples.get(index);
+    for (const name of Object.keys(feeds).sort()) {
+      const { dtype, dims, data } = feeds[name]!;
+      hash.update(JSON.stringify([index, name, dtype, dims])).update(data);
+    }
+  }
+  return hash.digest('hex');
+}
+
+/** Symbolic sizes that the samples settle, by name. */
+export async function symbolicSizes(reference: Model, samples: Samples): Promise<Map<string, number>> {
+  const sizes = new Map<string, number>();
+  const feeds = await samples.get(0);
+  for (const { name, dims } of declaredInputs(reference)) {
+    for (const [axis, size] of dims.entries()) {
+      const actual = feeds[name]?.dims[axis];
+      if (typeof size === 'string' && size !== '' && actual !== undefined) sizes.set(size, actual);
+    }
+  }
+  return sizes;
+}
+
+function assertSameValues(kind: 'input' | 'output', expected: DeclaredValue[], actual: DeclaredValue[]): void {
+  const list = (values: DeclaredValue[]) => values.map(({ name }) => name).join(', ') || 'none';
+  const names = (values: DeclaredValue[]) => JSON.stringify(values.map(({ name }) => name).sort());
+  if (names(expected) !== names(actual)) {
+    throw new InputError(
+      `The ${kind}s of the reference are ${list(expected)}, those of the model ${list(actual)}: compare a model with the one it was made from.`,
+    );
+  }
+  for (const { name, dtype } of expected) {
+    const other = actual.find((value) => value.name === name)!;
+    if (kind === 'output' || dtype === other.dtype) continue;
+    throw new InputError(
+      `The input ${name} is ${dataTypeName(dtype)} in the reference and ${dataTypeName(other.dtype)} in the model: both must take the same samples.`,
+    );
+  }
+}
+
+function valueInfo({ name, dtype, dims }: DeclaredValue): ValueInfo {
+  return { name, dtype: ONNX_DTYPES[dtype] ?? 'other', dims };
+}
