@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto';
+import { open, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { InputError, messageOf } from '../errors.ts';
+import { CHUNK_BYTES, digestFiles, modelFiles, rootOf } from '../model/index.ts';
+
+/** A file of a model as it was: size, and the digests of some or all of its 64 MiB chunks. */
+export interface FileState {
+  /** Relative to the model's folder, with `/`. */
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** SHA-256 of chunk k, lower-case hex. */
+  chunks: Record<number, string>;
+}
+
+/** A model that a config names, as it was when it was recorded. */
+export interface ModelIdentity {
+  /** As the config names it. */
+  path: string;
+  /** Root over all chunks of all files, where all of them were digested. */
+  root?: string;
+  files: FileState[];
+}
+
+/** Where a model of the config lies; `model_path` resolves against the project root. */
+export function modelFile(modelPath: string, projectRoot: string): string {
+  return path.resolve(projectRoot, modelPath);
+}
+
+/** How a config names a model file: relative to the project root where it lies inside, with `/`. */
+export function modelPathOf(file: string, projectRoot: string): string {
+  const relative = path.relative(projectRoot, file);
+  const outside = relative.startsWith('..') || path.isAbsolute(relative);
+  return (outside ? file : relative).replaceAll(path.sep, '/');
+}
+
+/** Digests every byte of a model. */
+export async function identifyModel(modelPath: string, projectRoot: string): Promise<ModelIdentity & { root: string }> {
+  const file = modelFile(modelPath, projectRoot);
+  const paths = await modelFiles(file);
+  const { root, files } = await digestFiles(paths);
+  return {
+    path: modelPath,
+    root,
+    files: files.map(({ size, chunks }, index) => ({
+      path: nameIn(file, paths[index]!),
+      size,
+      chunks: Object.fromEntries(chunks.entries()),
+    })),
+  };
+}
+
+/**
+ * What can be said of a model without reading all of it: digests that a manifest beside it lists (their sizes hold),
+ * otherwise a sample of chunks.
+ */
+export async function sketchModel(modelPath: string, projectRoot: string): Promise<ModelIdentity> {
+  const file = modelFile(modelPath, projectRoot);
+  const files: FileState[] = [];
+  for (const each of await filesOf(file)) {
+    const { size } = await stat(each);
+    const listed = await fromManifest(each, size);
+    const chunks = listed ?? (await digestChunks(each, size, sampleOf(Math.ceil(size / CHUNK_BYTES))));
+    files.push({ path: nameIn(file, each), size, chunks });
+  }
+  const all = files.flatMap(completeChunks);
+  return { path: modelPath, ...(all.includes(undefined) ? {} : { root: rootOf(all as string[]) }), files };
+}
+
+/**
+ * What differs between a model on disk and its recorded state, as sentences; empty where nothing does. Sizes first,
+ * then a sample of chunks (first, middle, last), or with `full` every chunk.
+ */
+export async function verifyModel(identity: ModelIdentity, projectRoot: string, full: boolean): Promise<string[]> {
+  const folder = path.dirname(modelFile(identity.path, projectRoot));
+  const problems: string[] = [];
+  for (const state of identity.files) {
+    const file = path.join(folder, state.path);
+    let size: number;
+    try {
+      size = (await stat(file)).size;
+    } catch (cause) {
+      problems.push(`${file} is not there (${messageOf(cause)}); bring it back, from a backup or the artifact.`);
+      continue;
+    }
+    if (size !== state.size) {
+      problems.push(`${file} has ${size} bytes where ${state.size} were recorded; bring the right file back.`);
+      continue;
+    }
+    const count = Math.ceil(size / CHUNK_BYTES);
+    if (full && completeChunks(state).includes(undefined)) {
+      throw new InputError(
+        `'full-verify' needs every digest of ${file}, and only a sample was recorded: write a manifest with checksum, or leave 'full-verify' out.`,
+      );
+    }
+    const wanted = (full ? [...Array(count).keys()] : sampleOf(count)).filter((chunk) => state.chunks[chunk]);
+    const found = await digestChunks(file, size, wanted);
+    const differing = wanted.find((chunk) => found[chunk] !== state.chunks[chunk]);
+    if (differing !== undefined) {
+      problems.push(
+        `${file} differs from what was recorded, within the 64 MiB from byte ${differing * CHUNK_BYTES}; bring the right file back.`,
+      );
+    }
+  }
+  return problems;
+}
+
+/** Plain SHA-256 of a model's graph file, as services like to report it. Undefined where it cannot be read. */
+export async function graphSha256(modelPath: string, projectRoot: string): Promise<string | undefined> {
+  const file = modelFile(modelPath, projectRoot);
+  try {
+    const { size } = await stat(file);
+    const hash = createHash('sha256');
+    await readRange(file, 0, size, (bytes) => hash.update(bytes));
+    return hash.digest('hex');
+  } catch {
+    return undefined; // The caller compares only where there is something to compare with.
+  }
+}
+
+/** Bytes of a model's files, or undefined where they are not all there. */
+export async function modelBytes(modelPath: string, projectRoot: string): Promise<number | undefined> {
+  try {
+    const sizes = await Promise.all((await filesOf(modelFile(modelPath, projectRoot))).map(async (f) => stat(f)));
+    return sizes.reduce((sum, { size }) => sum + size, 0);
+  } catch {
+    return undefined; // Only used to say a size.
+  }
+}
+
+/** The files of a model; one that is not ONNX (a GGUF, say) is one file. */
+async function filesOf(file: string): Promise<string[]> {
+  return path.extname(file).toLowerCase() === '.onnx' ? modelFiles(file) : [file];
+}
+
+function nameIn(model: string, file: string): string {
+  return path.relative(path.dirname(model), file).replaceAll(path.sep, '/');
+}
+
+function completeChunks({ size, chunks }: FileState): (string | undefined)[] {
+  return Array.from({ length: Math.ceil(size / CHUNK_BYTES) }, (_, index) => chunks[index]);
+}
+
+function sampleOf(count: number): number[] {
+  return count === 0 ? [] : [...new Set([0, Math.floor(count / 2), count - 1])];
+}
+
+/** Chunk digests from `SHA256SUMS.json` in the file's folder, where it lists the file at this size. */
+async function fromManifest(file: string, size: number): Promise<Record<number, string> | undefined> {
+  try {
+    const text = await readFile(path.join(path.dirname(file), 'SHA256SUMS.json'), 'utf8');
+    const { files } = JSON.parse(text) as { files?: { path?: string; size?: number; chunks?: string[] }[] };
+    const entry = files?.find((each) => each.path === path.basename(file));
+    if (entry?.size !== size || entry.chunks?.length !== Math.ceil(size / CHUNK_BYTES)) return undefined;
+    return Object.fromEntries(entry.chunks.map((chunk, index) => [index, chunk.toLowerCase()]));
+  } catch {
+    return undefined; // No manifest, or none that can be used: the sample does.
+  }
+}
+
+async function digestChunks(file: string, size: number, wanted: number[]): Promise<Record<number, string>> {
+  const digests: Record<number, string> = {};
+  for (const chunk of wanted) {
+    const hash = createHash('sha256');
+    const start = chunk * CHUNK_BYTES;
+    await readRange(file, start, Math.min(CHUNK_BYTES, size - start), (bytes) => hash.update(bytes));
+    digests[chunk] = hash.digest('hex');
+  }
+  return digests;
+}
+
+async function readRange(file: string, start: number, length: number, use: (bytes: Buffer) => void): Promise<void> {
+  const handle = await open(file, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(Math.min(length, 2 ** 20) || 1);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, length - done), start + done);
+      if (bytesRead === 0) throw new InputError(`${file} became shorter while it was read; let nothing write it.`);
+      use(buffer.subarray(0, bytesRead));
+      done += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}
