@@ -32,7 +32,9 @@ export async function readConfig(file: string): Promise<Buffer> {
   try {
     return await readFile(file);
   } catch (cause) {
-    throw new InputError(`The config '${file}' cannot be read (${messageOf(cause)}): run as a user who may.`, { cause });
+    throw new InputError(`The config '${file}' cannot be read (${messageOf(cause)}): run as a user who may.`, {
+      cause,
+    });
   }
 }
 

@@ -1,3 +1,19 @@
-export type { AppliedEdit, EditOptions, EditResult, KeyEdit } from './yaml/edit.ts';
-export { editYaml, readKey } from './yaml/edit.ts';
+/** The config room: YAML edited in place, promotion, rollback, and the check for pull requests. */
+export type { HistoryEntry, KeyChange, ReceiptMention } from './history.ts';
+export type { Fault, FaultPoint } from './live.ts';
+export type { ModelIdentity } from './models.ts';
+export { type ConfigContext, DEFAULT_MEMORY_KEY, DEFAULT_MODEL_PATH_KEY, type LiveOptions } from './options.ts';
+export { UNKNOWN_ROOT } from './outcome.ts';
+export { type ChangeOutcome, type PromoteOptions, promote } from './promote.ts';
+export { memoryLimitMb } from './receipts.ts';
+export { type RollbackOptions, rollback } from './rollback.ts';
+export type { ServiceOptions, Step } from './service.ts';
+export {
+  type AppliedEdit,
+  type EditOptions,
+  type EditResult,
+  editYaml,
+  type KeyEdit,
+  readKey,
+} from './yaml/edit.ts';
 export { readScalar, type YamlScalar } from './yaml/scalar.ts';

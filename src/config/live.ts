@@ -95,7 +95,7 @@ export async function applyChange(
   log.info(`Written: ${live.file}`);
   await fault('written');
 
-  const target = entry.model?.path;
+  const target = { modelPath: entry.model?.path, promotedPath: entry.model?.path };
   const failed = await runSteps(steps, [
     ...(service.restarts ? [() => service.restart('change', context)] : []),
     () => mark(fault, 'restarted'),
@@ -154,10 +154,10 @@ export async function recover(live: LiveConfig, service: Service, context: LiveC
 
 /** Returns keys to what they were: the edits that undo changes, newest change first. */
 export function undoEdits(keys: readonly KeyChange[]): KeyEdit[] {
-  return keys.map(({ key, from, commentFrom }) => ({
+  return keys.map(({ key, from, commentFrom, commentTo }) => ({
     key,
     value: from,
-    ...(commentFrom === undefined ? {} : { comment: commentFrom }),
+    ...(commentFrom === undefined || commentTo === undefined ? {} : { comment: { from: commentTo, to: commentFrom } }),
   }));
 }
 
@@ -177,7 +177,7 @@ async function revertChange(
   const previous = await readFile(journal.backup);
   const bytes = [journal.after, journal.before].includes(sha256(current))
     ? previous
-    : editYaml(current, undoEdits(entry.keys), { name: live.file, updateComment: true }).bytes;
+    : editYaml(current, undoEdits(entry.keys), { name: live.file }).bytes;
   if (!bytes.equals(current)) await replaceFile(live.file, bytes, draftOf(live));
   const steps: Step[] = [
     { phase: 'revert', name: 'write', ok: true, ms: performance.now() - started, detail: live.file },
@@ -186,9 +186,10 @@ async function revertChange(
 
   // The way back is not interrupted: half a rollback is worse than a late one.
   const steady = { ...context, interrupted: async () => undefined };
+  const back = { modelPath: entry.previous?.path, promotedPath: entry.model?.path };
   const failed = await runSteps(steps, [
     ...(service.restarts ? [() => service.restart('revert', steady)] : []),
-    ...(service.asks ? [() => service.health('revert', entry.previous?.path, steady)] : []),
+    ...(service.asks ? [() => service.health('revert', back, steady)] : []),
   ]);
   const { model, previous: old, ...rest } = entry;
   await appendHistory(live.history, {
@@ -213,10 +214,7 @@ async function revertChange(
   return { steps, failures: [said] };
 }
 
-async function runSteps(
-  steps: Step[],
-  tasks: (() => Promise<Step | undefined>)[],
-): Promise<Step | undefined> {
+async function runSteps(steps: Step[], tasks: (() => Promise<Step | undefined>)[]): Promise<Step | undefined> {
   for (const task of tasks) {
     const step = await task();
     if (step === undefined) continue;

@@ -47,15 +47,26 @@ export interface ServiceContext {
   interrupted(): Promise<string | undefined>;
 }
 
+/** What the service should be running when it is asked. */
+export interface Target {
+  /** Model path in the config now. */
+  modelPath: string | undefined;
+  /**
+   * Model path that the change puts into the config. An expected value that is just this text means "the model path of
+   * the config", so that on the way back the other one is expected.
+   */
+  promotedPath: string | undefined;
+}
+
 /** A service, its commands parsed. */
 export interface Service {
   /** Whether there is anything to do or to ask. */
   restarts: boolean;
   asks: boolean;
   restart(phase: Step['phase'], context: ServiceContext): Promise<Step>;
-  /** Asks until healthy or `healthTimeout`; the answer must name `modelPath` where one is expected. */
-  health(phase: Step['phase'], modelPath: string | undefined, context: ServiceContext): Promise<Step>;
-  watch(modelPath: string | undefined, context: ServiceContext): Promise<Step>;
+  /** Asks until healthy or `healthTimeout`; the answer must name the target where one is expected. */
+  health(phase: Step['phase'], target: Target, context: ServiceContext): Promise<Step>;
+  watch(target: Target, context: ServiceContext): Promise<Step>;
 }
 
 const OUTPUT_BYTES = 16_384;
@@ -63,11 +74,8 @@ const ASK_TIMEOUT_MS = 10_000;
 /** A service that misses one answer is busy; one that misses three in a row is not stable. */
 const WATCH_MISSES = 3;
 
-/**
- * @param promotedPath the model path that the change puts into the config: an expected value that is just this text
- * means "the model path of the config", so that a rollback expects the other one.
- */
-export function openService(options: ServiceOptions, promotedPath: string | undefined): Service {
+/** @throws InputError for commands and addresses that cannot be used, and inputs that do not go together. */
+export function openService(options: ServiceOptions): Service {
   const restartArgv = options.restartCommand ? splitCommand(options.restartCommand, 'restart-command') : undefined;
   const healthArgv = options.healthCommand ? splitCommand(options.healthCommand, 'health-command') : undefined;
   const { healthUrl, healthJsonPath } = options;
@@ -75,7 +83,9 @@ export function openService(options: ServiceOptions, promotedPath: string | unde
     throw new InputError("'health-command' and 'health-url' are both given; give the one that tells health best.");
   }
   if (healthUrl && !URL.canParse(healthUrl)) {
-    throw new InputError(`'health-url' is '${healthUrl}', which is no address; write it as http://127.0.0.1:8080/health.`);
+    throw new InputError(
+      `'health-url' is '${healthUrl}', which is no address; write it as http://127.0.0.1:8080/health.`,
+    );
   }
   if (options.healthExpected && !healthJsonPath) {
     throw new InputError("'health-expected' needs 'health-json-path', which says where in the answer it stands.");
@@ -92,8 +102,8 @@ export function openService(options: ServiceOptions, promotedPath: string | unde
       : await askUrl(String(healthUrl), limitMs);
     return answer.ok && healthJsonPath ? judge(answer, healthJsonPath, accepted) : answer;
   };
-  const acceptedFor = (modelPath: string | undefined, projectRoot: string) =>
-    acceptedValues(options.healthExpected || '{model_path}', modelPath, promotedPath, projectRoot);
+  const acceptedFor = (target: Target, projectRoot: string) =>
+    acceptedValues(options.healthExpected || '{model_path}', target, projectRoot);
 
   return {
     restarts: restartArgv !== undefined,
@@ -103,9 +113,9 @@ export function openService(options: ServiceOptions, promotedPath: string | unde
       const run = await runCommand(restartArgv!, (options.restartTimeout ?? 120) * 1000, projectRoot);
       return { phase, name: 'restart', ok: run.ok, ms: run.ms, detail: run.detail };
     },
-    async health(phase, modelPath, context) {
+    async health(phase, target, context) {
       const started = performance.now();
-      const accepted = await acceptedFor(modelPath, context.projectRoot);
+      const accepted = await acceptedFor(target, context.projectRoot);
       const left = () => timeoutMs - (performance.now() - started);
       let answer: Answer = { ok: false, detail: 'never asked' };
       let attempts = 0;
@@ -125,9 +135,9 @@ export function openService(options: ServiceOptions, promotedPath: string | unde
       const tries = `${attempts} ${attempts === 1 ? 'try' : 'tries'}`;
       return { phase, name: 'health', ok: answer.ok, ms, detail: `${answer.detail} (${tries}, ${Math.round(ms)} ms)` };
     },
-    async watch(modelPath, context) {
+    async watch(target, context) {
       const started = performance.now();
-      const accepted = await acceptedFor(modelPath, context.projectRoot);
+      const accepted = await acceptedFor(target, context.projectRoot);
       const until = started + (options.watchSeconds ?? 0) * 1000;
       let misses = 0;
       let asked = 0;
@@ -159,8 +169,7 @@ type Accepted = string[] | undefined;
 
 async function acceptedValues(
   expected: string,
-  modelPath: string | undefined,
-  promotedPath: string | undefined,
+  { modelPath, promotedPath }: Target,
   projectRoot: string,
 ): Promise<Accepted> {
   const promotedFile = promotedPath && modelFile(promotedPath, projectRoot);
@@ -201,7 +210,10 @@ function judge(answer: Answer, jsonPath: string, accepted: Accepted): Answer {
 
 async function askUrl(url: string, limitMs: number): Promise<Answer> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(limitMs), headers: { accept: 'application/json' } });
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(limitMs),
+      headers: { accept: 'application/json' },
+    });
     const body = (await response.text()).slice(0, 2 ** 20);
     const detail = `HTTP ${response.status}${response.ok ? '' : `: ${excerpt(body)}`}`;
     return { ok: response.ok, detail, body };
@@ -230,7 +242,12 @@ function runCommand(argv: string[], limitMs: number, cwd: string): Promise<Comma
   const [program, ...rest] = argv as [string, ...string[]];
   return new Promise((resolve) => {
     const ownGroup = process.platform !== 'win32';
-    const child = spawn(program, rest, { cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: ownGroup, windowsHide: true });
+    const child = spawn(program, rest, {
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: ownGroup,
+      windowsHide: true,
+    });
     let stdout = '';
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

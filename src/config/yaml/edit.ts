@@ -13,8 +13,8 @@ export interface KeyEdit {
   value: YamlScalar | undefined;
   /** What is known of the new value, for a trailing comment that speaks of the old one. */
   facts?: ValueFacts;
-  /** The exact trailing comment to put in place of a stale one (a rollback has the old one). */
-  comment?: string;
+  /** A trailing comment to be replaced where it still stands as `from`: a rollback has the old one. */
+  comment?: { from: string; to: string };
 }
 
 export interface EditOptions {
@@ -178,15 +178,13 @@ function planReplacement(
   const written = writeScalar(edit.value, style, isFlow(site.map));
   const splices = [valueSplice(site, written)];
   const comment = trailingComment(file.text, splices[0]!.end);
-  const stale =
-    comment &&
-    (edit.comment !== undefined && edit.comment !== comment.text
-      ? { text: comment.text, replacement: edit.comment }
-      : staleComment(comment.text, before, edit.value, edit.facts ?? {}));
-  if (comment && stale) {
-    const replaced = updateComment && stale.replacement !== undefined;
+  if (comment) {
+    const recorded =
+      edit.comment?.from === comment.text ? { text: comment.text, replacement: edit.comment.to } : undefined;
+    const stale = recorded ?? staleComment(comment.text, before, edit.value, edit.facts ?? {});
+    const replaced = stale?.replacement !== undefined && (updateComment || recorded !== undefined);
     if (replaced) splices.push({ start: comment.start, end: comment.end, text: stale.replacement ?? '', rank: 0 });
-    applied.staleComment = { ...stale, line: file.at(comment.start).line, replaced };
+    if (stale) applied.staleComment = { ...stale, line: file.at(comment.start).line, replaced };
   }
   return { site, id, splices, applied };
 }

@@ -1,0 +1,84 @@
+import { InputError } from '../../errors.ts';
+import type { HistoryEntry } from '../history.ts';
+import type { ConfigContext } from '../options.ts';
+import type { FiledReceipt } from '../receipts.ts';
+import { editYaml, type KeyEdit } from '../yaml/edit.ts';
+import {
+  commitFiles,
+  fetchBase,
+  GitError,
+  pushCommit,
+  type Repository,
+  readRepositoryFile,
+  receiptPathIn,
+} from './repository.ts';
+
+export interface Delivery {
+  edits: readonly KeyEdit[];
+  updateComment: boolean;
+  receipts: readonly FiledReceipt[];
+  entry: HistoryEntry;
+}
+
+const TRIES = 5;
+
+/** `commitEdit` once the live config holds: notes the commit in the history entry, and says in a sentence why not. */
+export async function deliverCommit(
+  repository: Repository,
+  delivery: Delivery,
+  context: ConfigContext,
+): Promise<string[]> {
+  try {
+    const commit = await commitEdit(repository, delivery, context);
+    if (commit !== undefined) delivery.entry.commit = commit;
+    return [];
+  } catch (error) {
+    if (!(error instanceof InputError || error instanceof GitError)) throw error;
+    return [`The live config is in place and healthy, but the repository does not have it: ${error.message}`];
+  }
+}
+
+/**
+ * Commits and pushes the edit that the live config got: the same keys on the branch's own text, with the receipts
+ * beside it. Where the branch has moved the edit is made anew on its new tip; nothing is ever forced.
+ * @returns the commit, or undefined where the branch holds all of it already.
+ */
+export async function commitEdit(
+  repository: Repository,
+  delivery: Delivery,
+  { log }: ConfigContext,
+): Promise<string | undefined> {
+  const { base, file } = repository;
+  for (let attempt = 1; attempt <= TRIES; attempt++) {
+    const tip = await fetchBase(repository);
+    const source = await readRepositoryFile(repository, tip);
+    const { bytes } = editYaml(source, delivery.edits, { name: file, updateComment: delivery.updateComment });
+    const files = [{ path: file, bytes }, ...receiptCopies(repository, delivery.receipts)];
+    const commit = await commitFiles(repository, tip, [tip], files, commitMessage(delivery.entry));
+    if (commit === undefined) return undefined;
+    if (await pushCommit(repository, commit, base)) {
+      log.info(`Pushed ${commit.slice(0, 10)} to ${base}.`);
+      return commit;
+    }
+    log.info(`'${base}' has moved; trying again on its new tip (${attempt} of ${TRIES}).`);
+  }
+  throw new InputError(`'${base}' moved ${TRIES} times while pushing; run again when it is quieter.`);
+}
+
+export function receiptCopies(repository: Repository, receipts: readonly FiledReceipt[]) {
+  return receipts.map(({ file, bytes }) => ({ path: receiptPathIn(repository, file), bytes }));
+}
+
+export function commitMessage(entry: HistoryEntry): string {
+  const verb = entry.action === 'promote' ? 'Promote' : 'Roll back to';
+  const lines = [
+    `${verb} ${entry.model?.path ?? 'the previous config'}`,
+    '',
+    ...entry.keys.map(({ key, from, to }) => `${key}: ${from ?? '(absent)'} -> ${to ?? '(absent)'}`),
+    ...(entry.reason ? ['', entry.reason] : []),
+    '',
+    `Entry ${entry.id} of the model history, by ${entry.who}.`,
+    ...(entry.run ? [entry.run] : []),
+  ];
+  return `${lines.join('\n')}\n`;
+}

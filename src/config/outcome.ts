@@ -1,0 +1,79 @@
+import path from 'node:path';
+import { rootOf } from '../model/index.ts';
+import { createReceipt, pathInReceipt, receiptPath, type Verdict, writeReceipt } from '../report/receipt.ts';
+import { environment } from '../runtime/index.ts';
+import type { ModelIdentity } from './models.ts';
+import { modelFile } from './models.ts';
+import type { ConfigContext, LiveOptions } from './options.ts';
+import type { ChangeOutcome } from './promote.ts';
+
+/** An outcome before its receipt. */
+export interface Unreported extends Omit<ChangeOutcome, 'verdict' | 'receipt' | 'report'> {
+  /** The model that the receipt is about. */
+  identity: ModelIdentity;
+}
+
+/**
+ * Root of a model of which only a sample was digested: the root over nothing. A receipt must name a root, and this one
+ * is no model's.
+ */
+export const UNKNOWN_ROOT = rootOf([]);
+
+/** Writes the receipt of a promotion or rollback (not in a dry run) and says warnings. */
+export async function reportChange(
+  { identity, ...outcome }: Unreported,
+  options: LiveOptions & { mode?: string; token?: string | undefined },
+  context: ConfigContext,
+  projectRoot: string,
+): Promise<ChangeOutcome> {
+  const { log, now = () => new Date() } = context;
+  for (const warning of outcome.warnings) log.warning(warning);
+  const verdict: Verdict = outcome.failures.length === 0 ? 'pass' : 'fail';
+  const model = modelFile(identity.path, projectRoot);
+  const file = receiptPath(model, 'promote-config', options.report);
+  const entry = outcome.entry;
+  const commit = outcome.commit ?? entry?.commit;
+  const result = { ...outcome, ...(commit === undefined ? {} : { commit }) };
+  const receipt = createReceipt<Record<string, unknown>>({
+    now: now(),
+    action: 'promote-config',
+    inputs: inputsOf(options),
+    modelRoot: identity.root ?? UNKNOWN_ROOT,
+    files: identity.files.map((state) => ({
+      path: pathInReceipt(path.join(path.dirname(model), state.path), file),
+      role: 'read',
+      size: state.size,
+      root: rootOf(Object.values(state.chunks)),
+    })),
+    environment: environment(),
+    results: {
+      changed: result.changed,
+      config: options.config,
+      ...(result.previousModelPath === undefined ? {} : { previousModelPath: result.previousModelPath }),
+      ...(result.previousMemoryMb === undefined ? {} : { previousMemoryMb: result.previousMemoryMb }),
+      ...(result.modelPath === undefined ? {} : { modelPath: result.modelPath }),
+      ...(result.memoryMb === undefined ? {} : { memoryMb: result.memoryMb }),
+      diff: result.diff,
+      edits: result.edits,
+      steps: result.steps,
+      failures: result.failures,
+      warnings: result.warnings,
+      ...(entry ? { history: entry } : {}),
+      ...(commit === undefined ? {} : { commit }),
+      ...(result.pullRequest === undefined ? {} : { pullRequest: result.pullRequest }),
+    },
+    verdict,
+  });
+  if (options.dryRun) return { ...result, verdict, receipt };
+  await writeReceipt(receipt, file);
+  return { ...result, verdict, receipt, report: file };
+}
+
+/** Options as the receipt keeps them: text, and no token. */
+function inputsOf(options: object): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(options).flatMap(([name, value]) =>
+      value === undefined || name === 'token' ? [] : [[name, Array.isArray(value) ? value.join('\n') : String(value)]],
+    ),
+  );
+}
