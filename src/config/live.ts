@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import type { Log } from '../report/log.ts';
 import { type LiveConfig, readConfig, replaceFile, sha256, syncFolder } from './files.ts';
 import { appendHistory, type HistoryEntry, type KeyChange, readHistory } from './history.ts';
 import type { Service, ServiceContext, Step } from './service.ts';
@@ -96,7 +97,7 @@ export async function applyChange(
   await fault('written');
 
   const target = { modelPath: entry.model?.path, promotedPath: entry.model?.path };
-  const failed = await runSteps(steps, [
+  const failed = await runSteps(steps, log, [
     ...(service.restarts ? [() => service.restart('change', context)] : []),
     () => mark(fault, 'restarted'),
     ...(service.asks ? [() => service.health('change', target, context)] : []),
@@ -109,7 +110,6 @@ export async function applyChange(
     const revert = await revertChange(live, journal, service, context, sentenceOf(stopped));
     return { ok: false, steps: [...steps, ...revert.steps], failures: [sentenceOf(stopped), ...revert.failures] };
   }
-  for (const step of steps) if (step.name !== 'write') log.info(`${step.name}: ${firstLine(step.detail)}`);
 
   await writeJournal(live, { ...journal, state: 'proved' });
   await fault('proved');
@@ -187,7 +187,7 @@ async function revertChange(
   // The way back is not interrupted: half a rollback is worse than a late one.
   const steady = { ...context, interrupted: async () => undefined };
   const back = { modelPath: entry.previous?.path, promotedPath: entry.model?.path };
-  const failed = await runSteps(steps, [
+  const failed = await runSteps(steps, context.log, [
     ...(service.restarts ? [() => service.restart('revert', steady)] : []),
     ...(service.asks ? [() => service.health('revert', back, steady)] : []),
   ]);
@@ -214,12 +214,17 @@ async function revertChange(
   return { steps, failures: [said] };
 }
 
-async function runSteps(steps: Step[], tasks: (() => Promise<Step | undefined>)[]): Promise<Step | undefined> {
+async function runSteps(
+  steps: Step[],
+  log: Log,
+  tasks: (() => Promise<Step | undefined>)[],
+): Promise<Step | undefined> {
   for (const task of tasks) {
     const step = await task();
     if (step === undefined) continue;
     steps.push(step);
     if (!step.ok) return step;
+    log.info(`${step.name}: ${firstLine(step.detail)}`);
   }
   return undefined;
 }

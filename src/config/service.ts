@@ -211,7 +211,7 @@ function judge(answer: Answer, jsonPath: string, accepted: Accepted): Answer {
 async function askUrl(url: string, limitMs: number): Promise<Answer> {
   try {
     const response = await fetch(url, {
-      signal: AbortSignal.timeout(limitMs),
+      signal: AbortSignal.timeout(Math.ceil(limitMs)),
       headers: { accept: 'application/json' },
     });
     const body = (await response.text()).slice(0, 2 ** 20);

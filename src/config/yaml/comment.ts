@@ -82,10 +82,10 @@ export function staleComment(
   return known && !/[\r\n]/.test(updated) ? { text, replacement: updated } : { text };
 }
 
-/** A figure written as the old one was: same decimal sign, at least its decimals, one decimal below ten. */
+/** A figure written as the old one was: same decimal sign, at least its decimals and one digit that is not zero. */
 function formatLike(old: string, value: number): string {
-  const decimals = Math.max(old.split(/[.,]/)[1]?.length ?? 0, value < 10 && value !== Math.round(value) ? 1 : 0);
-  const text = value.toFixed(decimals);
+  const needed = value < 10 && value !== Math.round(value) ? Math.max(1, -Math.floor(Math.log10(value))) : 0;
+  const text = value.toFixed(Math.max(old.split(/[.,]/)[1]?.length ?? 0, needed));
   return old.includes(',') ? text.replace('.', ',') : text;
 }
 
