@@ -3,7 +3,7 @@ import { DataType, type Model, opsetOf, walkTensors } from '../model/index.ts';
 import { type Action, type Conditions, type Decisions, decide, placeOf } from './decide.ts';
 import { type GraphIndex, indexGraphs } from './graph.ts';
 import { raiseOpset } from './opset.ts';
-import type { Settings } from './options.ts';
+import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
 import { METADATA_KEY, type PlannedWeight, type Rewrite, rewrite } from './rewrite.ts';
 
 /** What quantizing a model will do. All sizes are bytes. */
@@ -50,8 +50,8 @@ const QUANTIZE_MEMORY = 128 * 2 ** 20;
  *
  * @throws InputError if nothing can be quantized, or if the model is quantized already.
  */
-export function plan(model: Model, settings: Settings): Plan {
-  return draft(model, settings).plan;
+export function plan(model: Model, options: Omit<QuantizeOptions, 'model'> = {}): Plan {
+  return draft(model, settingsOf({ ...options, model: model.path })).plan;
 }
 
 /** Decides, builds the new graph without its numbers, and adds up. */

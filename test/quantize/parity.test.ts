@@ -37,8 +37,14 @@ async function quantized(name: string, label: string): Promise<Recorded> {
   return recordOf(fromBinary(ModelProtoSchema, readFileSync(output)));
 }
 
-/** Where 1.32 is wrong and this is not; traps.test.ts shows each to matter. The weights' bytes are the same even so. */
-const DEVIATIONS: { model: RegExp; label: RegExp; why: string }[] = [
+/** Where 1.32 is wrong and this is not; traps.test.ts shows each to matter. The weights' bytes are the same even so, but for LSTM. */
+const DEVIATIONS: { model: RegExp; label: RegExp; why: string; bytes?: 'differ' }[] = [
+  {
+    model: /^lstm/,
+    label: / asymmetric/,
+    why: 'DynamicQuantizeLSTM refuses zero points other than 0',
+    bytes: 'differ',
+  },
   { model: /opset10$/, label: /./, why: "1.32's ReduceMin chain breaks on activations that are all positive" },
   { model: /^matmul-stack$/, label: /channel/, why: 'MatMulInteger takes no [columns] zero points of a stack' },
   { model: /^tied-head-first$/, label: /channel/, why: '1.32 ends in an assertion' },
@@ -61,7 +67,7 @@ describe('parity with onnxruntime.quantization 1.32', () => {
     const deviation = DEVIATIONS.find((each) => each.model.test(name) && each.label.test(label));
     if (deviation) {
       if ('error' in expected) return;
-      expect(weightsOf(made)).toEqual(weightsOf(expected));
+      if (deviation.bytes !== 'differ') expect(weightsOf(made)).toEqual(weightsOf(expected));
       expect(made.graph, deviation.why).not.toBe(expected.graph);
       return;
     }

@@ -292,6 +292,22 @@ describe('where onnxruntime.quantization 1.32 is wrong', () => {
     await expectAlike(timeFirst, { x, h, c });
   });
 
+  it('keeps the zero points of an LSTM at 0 with weight-symmetric off, without which it fails at run time', async () => {
+    const made = await quantized(
+      model(
+        graph({
+          nodes: [node('LSTM', ['x', 'W', 'R'], ['Y'], { hidden_size: 6 })],
+          inputs: [value('x', [5, 3, 4])],
+          outputs: [value('Y', [5, 1, 3, 6])],
+          initializers: [weight('W', 1, 24, 4), weight('R', 1, 24, 6)],
+        }),
+      ),
+      { weightSymmetric: false },
+    );
+    expect(operators(made.proto)).toEqual(['DynamicQuantizeLSTM']);
+    await expectAlike(made, { x: feed(5, 3, 4) });
+  });
+
   it('refuses a model of FP16 weights in one sentence', async () => {
     const half = tensor('W', DataType.FLOAT16, [16, 16], { rawData: new Uint8Array(512) });
     const proto = model(

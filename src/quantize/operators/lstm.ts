@@ -49,10 +49,11 @@ export const lstm: Operator = {
   },
 };
 
-/** Always int8, whatever `weight-type`: the kernel's own rule. Stored [directions, columns, rows]. */
+/** Always int8 around zero, whatever the options say: the kernel takes nothing else. Stored [directions, columns, rows]. */
 function quantizeGates(name: string, rewriter: ScopeRewriter) {
   return rewriter.quantizeWeight(name, {
     target: 'int8',
+    symmetric: true,
     reduceRange: true,
     axis: rewriter.settings.perChannel ? [0, 1] : 0,
     permutation: [0, 2, 1],
