@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { digestFile } from './digest.ts';
@@ -123,8 +123,10 @@ async function nameData(target: string, written: { size: number; root: string })
     if (statSync(file, { throwIfNoEntry: false })?.size !== written.size) return false;
     return (await digestFile(file)).root === written.root;
   };
-  const used = usedNames(directory, path.basename(target));
   if (await isWritten(plain)) return plain;
+  const standing = [plain, hashed].filter((name) => existsSync(path.join(directory, name)));
+  if (standing.length === 0) return plain;
+  const used = usedNames(directory, path.basename(target));
   if (used.has(hashed) && (await isWritten(hashed))) return hashed;
   return used.has(plain) ? hashed : plain;
 }

@@ -25,7 +25,7 @@ const BULK_FIELDS: Record<string, { numbers: ReadonlySet<number>; threshold: num
 };
 
 /** What a decoded graph may take, so that a hostile file cannot take more; the costs are estimates, in bytes. */
-const MAX_DECODED_BYTES = 384 * 2 ** 20;
+const MAX_DECODED_BYTES = 512 * 2 ** 20;
 const MESSAGE_COST = 320;
 const FIELD_COST = 64;
 const UNKNOWN_FIELD_COST = 240;
@@ -60,7 +60,7 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
   const { file } = decoder;
   if (depth > MAX_DEPTH) throw new WireError(`messages nest more than ${MAX_DEPTH} deep`, file.position);
   const fields = fieldsOf(decoder, schema);
-  const leaves = new BinaryWriter();
+  const leaves: Leaf[] = [];
   const bulk: OmittedField[] = [];
   charge(decoder, MESSAGE_COST);
   while (file.position < end) {
@@ -82,15 +82,22 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
     }
     charge(decoder, leafCost(known ? field : undefined, file.position - start));
     if (field && !known) keepUnknown(message, no, wire, file.slice(content, file.position));
-    else if (field?.scalar === ScalarType.STRING) leaves.tag(no, wire).bytes(escapeText(textAt(file, content)));
-    else leaves.raw(file.slice(start, file.position));
+    else
+      keepLeaf(
+        leaves,
+        field?.scalar === ScalarType.STRING ? escapedField(file, start, content) : undefined,
+        start,
+        file.position,
+      );
   }
   for (const run of splitBulk(decoder, schema, message, bulk)) {
     charge(decoder, FIELD_COST + PACKED_COST * run.length);
-    leaves.raw(file.slice(run.offset, run.offset + run.length));
+    keepLeaf(leaves, undefined, run.offset, run.offset + run.length);
   }
+  if (leaves.length === 0) return;
+  const pieces = leaves.map((leaf) => ('start' in leaf ? file.slice(leaf.start, leaf.end) : leaf.bytes));
   try {
-    mergeFromBinary(schema, message, leaves.finish());
+    mergeFromBinary(schema, message, pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
   } catch (cause) {
     throw new WireError(`a ${schema.name} does not decode: ${messageOf(cause)}`, end);
   }
@@ -140,12 +147,26 @@ function leafCost(field: DescField | undefined, length: number): number {
 /** A tag and a ten-byte varint. */
 const MAX_SCALAR_BYTES = 15;
 
-function textAt(file: WireFile, content: number): Uint8Array {
+/** Fields that protobuf-es decodes: a range of the file as it is, or bytes in its place. */
+type Leaf = { start: number; end: number } | { bytes: Uint8Array };
+
+/** Adds a field; consecutive ones become one range. */
+function keepLeaf(leaves: Leaf[], bytes: Uint8Array | undefined, start: number, end: number): void {
+  const last = leaves.at(-1);
+  if (bytes) leaves.push({ bytes });
+  else if (last && 'start' in last && last.end === start) last.end = end;
+  else leaves.push({ start, end });
+}
+
+/** A string field whose text is not UTF-8, escaped; `undefined` for any other. */
+function escapedField(file: WireFile, start: number, content: number): Uint8Array | undefined {
   const end = file.position;
   file.position = content;
   const length = file.length(end);
   file.position = end;
-  return file.slice(end - length, end);
+  const text = file.slice(end - length, end);
+  const escaped = escapeText(text);
+  return escaped === text ? undefined : new BinaryWriter().raw(file.slice(start, content)).bytes(escaped).finish();
 }
 
 /** A known field with the wrong wire type is unknown, as in other protobuf libraries. */

@@ -22,29 +22,61 @@ export interface Spliced<S extends Span> {
 
 /**
  * Encodes a message in protobuf's canonical form: fields in order of number, lists packed as the schema says, unknown
- * fields last. Spliced fields stand where their number puts them; their bytes are never loaded.
+ * fields last. `splice` is asked for every message and returns `undefined` for one to be encoded as it is. Spliced
+ * fields stand where their number puts them; their bytes are never loaded.
  */
 export function encode<S extends Span>(
   schema: DescMessage,
   message: Message,
-  splice: (message: Message) => Spliced<S>,
+  splice: (message: Message) => Spliced<S> | undefined,
 ): (Uint8Array | S)[] {
+  const encoder: Encoder<S> = { special: new Map(), fields: new Map() };
+  findSpecial(encoder, schema, message, splice);
   const out = new PieceWriter<S>();
-  const { message: image, splices } = splice(message);
-  const numbers = new Set(schema.fields.map(({ number }) => number));
-  const parts: { no: number; write(): void }[] = [];
-  for (const field of schema.fields) {
-    if (isFieldSet(image, field)) parts.push({ no: field.number, write: () => writeField(out, field, image, splice) });
-  }
-  for (const unknown of image.$unknown ?? []) {
-    const write = () => out.writer.tag(unknown.no, unknown.wireType).raw(unknown.data);
-    parts.push({ no: Number.POSITIVE_INFINITY, write });
-  }
-  for (const each of splices) {
-    parts.push({ no: numbers.has(each.no) ? each.no : Number.POSITIVE_INFINITY, write: () => out.splice(each) });
-  }
-  for (const { write } of parts.sort((a, b) => (a.no === b.no ? 0 : a.no - b.no))) write();
+  writeMessage(encoder, out, schema, message);
   return out.finish();
+}
+
+interface Encoder<S extends Span> {
+  /** Messages with splices, and those around them. */
+  special: Map<Message, Spliced<S>>;
+  /** Fields in order of number, by message type. */
+  fields: Map<DescMessage, readonly DescField[]>;
+}
+
+function findSpecial<S extends Span>(
+  encoder: Encoder<S>,
+  schema: DescMessage,
+  message: Message,
+  splice: (message: Message) => Spliced<S> | undefined,
+): boolean {
+  const own = splice(message);
+  let special = own !== undefined;
+  for (const field of fieldsOf(encoder, schema)) {
+    if (!field.message || !isFieldSet(message, field)) continue;
+    for (const child of messagesOf(message, field)) {
+      if (findSpecial(encoder, field.message, child, splice)) special = true;
+    }
+  }
+  if (special) encoder.special.set(message, own ?? { message, splices: [] });
+  return special;
+}
+
+function writeMessage<S extends Span>(
+  encoder: Encoder<S>,
+  out: PieceWriter<S>,
+  schema: DescMessage,
+  message: Message,
+): void {
+  const { message: image, splices } = encoder.special.get(message) ?? { message, splices: [] };
+  const fields = fieldsOf(encoder, schema);
+  const waiting = splices.filter(({ no }) => schema.fields.some(({ number }) => number === no));
+  for (const field of fields) {
+    for (const each of waiting) if (each.no === field.number) out.splice(each);
+    if (isFieldSet(image, field)) writeField(encoder, out, field, image);
+  }
+  for (const { no, wireType, data } of image.$unknown ?? []) out.writer.tag(no, wireType).raw(data);
+  for (const each of splices) if (!waiting.includes(each)) out.splice(each);
 }
 
 /** A length-delimited field's tag and length. */
@@ -53,20 +85,43 @@ export function fieldHeader(no: number, length: number): Uint8Array {
 }
 
 function writeField<S extends Span>(
+  encoder: Encoder<S>,
   out: PieceWriter<S>,
   field: DescField,
   message: Message,
-  splice: (message: Message) => Spliced<S>,
 ): void {
-  const value = fieldValue(message, field);
-  if (field.message) {
-    const children = field.fieldKind === 'list' ? (value as Message[]) : [value as Message];
-    for (const child of children) out.nested(field.number, encode(field.message, child, splice));
-  } else if (field.scalar !== undefined && field.fieldKind === 'list') {
-    writeList(out.writer, field.number, field.scalar, value as unknown[], field.packed);
-  } else if (field.scalar !== undefined) {
-    writeScalar(out.writer.tag(field.number, wireOf(field.scalar)), field.scalar, value);
+  const { number: no, message: schema, scalar } = field;
+  if (schema) {
+    for (const child of messagesOf(message, field)) {
+      if (encoder.special.has(child)) {
+        const inner = new PieceWriter<S>();
+        writeMessage(encoder, inner, schema, child);
+        out.nested(no, inner.finish());
+      } else {
+        out.writer.tag(no, WireType.LengthDelimited).fork();
+        writeMessage(encoder, out, schema, child);
+        out.writer.join();
+      }
+    }
+  } else if (scalar !== undefined && field.fieldKind === 'list') {
+    writeList(out.writer, no, scalar, fieldValue(message, field) as unknown[], field.packed);
+  } else if (scalar !== undefined) {
+    writeScalar(out.writer.tag(no, wireOf(scalar)), scalar, fieldValue(message, field));
   }
+}
+
+function messagesOf(message: Message, field: DescField): Message[] {
+  const value = fieldValue(message, field);
+  return field.fieldKind === 'list' ? (value as Message[]) : [value as Message];
+}
+
+function fieldsOf<S extends Span>({ fields }: Encoder<S>, schema: DescMessage): readonly DescField[] {
+  let sorted = fields.get(schema);
+  if (!sorted) {
+    sorted = [...schema.fields].sort((a, b) => a.number - b.number);
+    fields.set(schema, sorted);
+  }
+  return sorted;
 }
 
 function writeList(writer: BinaryWriter, no: number, scalar: ScalarType, values: unknown[], packed: boolean): void {

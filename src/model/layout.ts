@@ -139,10 +139,10 @@ function layoutGraph<Job>(
   offsets: Map<TensorProto, number>,
   location: string,
 ): FileLayout<Job> {
-  const splice = (message: Message): Spliced<Content<Job>> => {
+  const splice = (message: Message): Spliced<Content<Job>> | undefined => {
     const tensor = message as TensorProto;
     const place = placed.get(tensor);
-    if (!place) return { message, splices: omittedFields(model, message) };
+    if (!place) return model.omitted.has(message) ? { message, splices: omittedFields(model, message) } : undefined;
     const offset = offsets.get(tensor);
     if (offset !== undefined) {
       return {

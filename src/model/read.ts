@@ -57,7 +57,7 @@ export async function modelFiles(modelPath: string): Promise<string[]> {
 }
 
 /**
- * The locations that a graph file names, unchecked; none if the file is missing or no model. For cleaning up, where a
+ * The locations that a graph file names, normalized but unchecked; none if the file is missing or no model. For cleaning up, where a
  * broken model must not be in the way.
  */
 export function namedLocations(graphPath: string): string[] {
@@ -68,7 +68,7 @@ export function namedLocations(graphPath: string): string[] {
     try {
       const { proto } = decodeOrExplain(new WireFile(descriptor, size), subject);
       const tensors = [...walkTensors(proto)].filter(({ tensor }) => tensor.dataLocation === DataLocation.EXTERNAL);
-      return [...new Set(tensors.map(({ tensor }) => externalRange(tensor, subject).location))];
+      return [...new Set(tensors.map(({ tensor }) => path.posix.normalize(externalRange(tensor, subject).location)))];
     } finally {
       closeSync(descriptor);
     }

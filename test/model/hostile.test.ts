@@ -62,8 +62,8 @@ describe('the memory and time for a file made to hurt are bounded', () => {
   ])('%s', (_, make) => {
     const { name, message, ms, peak } = readApart(save(...make()));
     expect(name).toBe('InputError');
-    expect(message).toMatch(/is too large: its graph without the weights would take more than 384 MiB/);
-    expect(peak).toBeLessThan(520 * MIB);
+    expect(message).toMatch(/is too large: its graph without the weights would take more than 512 MiB/);
+    expect(peak).toBeLessThan(640 * MIB);
     expect(ms).toBeLessThan(30_000);
   });
 
