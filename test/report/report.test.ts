@@ -37,7 +37,8 @@ describe('the summary of one action', () => {
     expect(actionSummary(samples.validate)).toContain('"P50: 2610"');
     expect(actionSummary(samples.quantize)).toContain('x-axis ["before: 4290", "after: 1080"]');
     const compare = actionSummary(samples.compare);
-    expect(compare).toContain('title "Error that each layer introduces (relative)"');
+    expect(compare).toContain('title "Error that each layer introduces, relative to its output"');
+    expect(compare).toContain('```yaml\nexclude-nodes: |\n  /encoder/layers.0/self_attn/q_proj/MatMul\n```');
     expect(compare).toContain('"…0…: 0.08", "…1…: 0.0303"');
     expect(compare).toContain('| Speed-up | 3.41× | ≥ 2× | ✅ pass |');
     expect(compare).toContain('title "Cosine similarity over past runs (red: limit 0.98)"');
@@ -46,7 +47,8 @@ describe('the summary of one action', () => {
   it('shows what changed in the config', () => {
     const summary = actionSummary(samples.promote);
     expect(summary).toMatch(/```diff\n@@ line 41 @@\n- {4}model_path: .*\n\+ {4}model_path/);
-    expect(summary).toContain('4400 → 1200');
+    expect(summary).toContain('models.audio\\_omni.max\\_memory\\_mb: 4400 → 1200');
+    expect(summary).toContain('| Health | 4.10 s |  | ✅ pass |');
   });
 });
 

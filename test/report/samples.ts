@@ -195,10 +195,16 @@ export function sampleReceipts(): Record<'quantize' | 'checksum' | 'validate' | 
         failures: [],
         regressions: [],
         diagnosis: {
-          layers: nodes
-            .slice(0, 9)
-            .map(({ name, opType }, index) => ({ name, opType, error: 0.08 / (index + 1) ** 1.4 })),
-          excludeNodes: 'exclude-nodes: /encoder/layers.0/self_attn/q_proj/MatMul',
+          layers: nodes.slice(0, 9).map(({ name, opType }, index) => ({
+            nodes: [name],
+            operators: [opType],
+            outputs: [`${name}_output_0`],
+            relativeError: 0.08 / (index + 1) ** 1.4,
+            sqnrDb: 22 + 6 * index,
+            changed: true,
+          })),
+          excludeNodes: ['/encoder/layers.0/self_attn/q_proj/MatMul'],
+          notes: [],
         },
         history: ['2025-11-01', '2025-12-01', '2026-01-01', '2026-01-02'].map((day, index) => ({
           createdAt: `${day}T00:00:00Z`,
@@ -213,18 +219,27 @@ export function sampleReceipts(): Record<'quantize' | 'checksum' | 'validate' | 
       inputs: { mode: 'promote' },
       verdict: 'pass',
       results: {
-        mode: 'promote',
         changed: true,
-        keys: [
-          { key: 'models.audio_omni.model_path', from: 'models/onnx/agi_audio_core.onnx', to: model },
-          { key: 'models.audio_omni.max_memory_mb', from: 4400, to: 1200 },
+        config: 'config/sarai.yaml',
+        edits: [
+          {
+            path: 'models.audio_omni.model_path',
+            kind: 'replaced',
+            before: 'models/onnx/agi_audio_core.onnx',
+            after: model,
+          },
+          { path: 'models.audio_omni.max_memory_mb', kind: 'replaced', before: 4400, after: 1200 },
         ],
         diff: '@@ line 41 @@\n-    model_path: models/onnx/agi_audio_core.onnx\n+    model_path: models/onnx/agi_audio_core_int8.onnx\n@@ line 47 @@\n-    max_memory_mb: 4400\n+    max_memory_mb: 1200',
         commit: '0123abc',
         steps: [
-          { name: 'restart', ms: 812, outcome: 'done' },
-          { name: 'health', ms: 4100, outcome: 'healthy' },
+          { phase: 'change', name: 'write', ok: true, ms: 4, detail: '/opt/sarai/config/sarai.yaml' },
+          { phase: 'change', name: 'restart', ok: true, ms: 812, detail: 'exit 0' },
+          { phase: 'change', name: 'health', ok: true, ms: 4100, detail: '{"status":"ok"}' },
         ],
+        failures: [],
+        warnings: [],
+        history: { who: 'ana', forced: [] },
       },
     }),
   };

@@ -14,7 +14,11 @@ export function compareSection(receipt: Receipt): Section {
     ...list(gates).flatMap(({ verdict, sentence }) => (verdict === 'pass' ? [] : sentences([sentence]))),
   );
   section.failures = [...new Set(section.failures)];
-  section.notes.push(...sentences(results.regressions), ...sentences(fields(samples).notes));
+  section.notes.push(
+    ...sentences(results.regressions),
+    ...sentences(fields(samples).notes),
+    ...sentences(fields(diagnosis).notes),
+  );
   const worst = fields(worstSample);
   const facts: [string, string][] = [
     ['samples', textOf(fields(samples).count)],
@@ -43,8 +47,11 @@ export function compareSection(receipt: Receipt): Section {
     outputTable(list(outputs)),
     ...layerTables(fields(diagnosis)),
   );
-  const exclude = textOf(fields(diagnosis).excludeNodes ?? fields(diagnosis).advice);
-  if (exclude !== '') section.blocks.push({ title: 'To try next', language: 'text', text: exclude });
+  const exclude = sentences(fields(diagnosis).excludeNodes);
+  if (exclude.length > 0) {
+    const text = ['exclude-nodes: |', ...exclude.map((name) => `  ${name}`)].join('\n');
+    section.blocks.push({ title: 'To try next in quantize', language: 'yaml', text });
+  }
   return section;
 }
 
@@ -107,35 +114,42 @@ function pairChart({ referenceMs, modelMs }: Fields): Chart[] {
   return [{ kind: 'runs', title: 'Each timed run, in order, ms', unit: 'ms', series }];
 }
 
-/** The layers as the diagnosis ranks them: name and the error that each introduces. */
-function layers(diagnosis: Fields): { name: string; opType: string; error: number }[] {
-  return list(diagnosis.layers).flatMap((layer) => {
-    const error = numberOf(layer.error ?? layer.introduced ?? layer.relativeError);
-    const name = textOf(layer.node ?? layer.name);
-    return error === undefined || name === '' ? [] : [{ name, opType: textOf(layer.opType), error }];
+interface LayerRow {
+  name: string;
+  operators: string;
+  error: number;
+  sqnrDb: number | undefined;
+  changed: boolean;
+}
+
+/** The layers as the diagnosis ranks them, worst first. A layer of several nodes goes by the first. */
+function layers(diagnosis: Fields): LayerRow[] {
+  return list(diagnosis.layers).flatMap(({ nodes, operators, relativeError, sqnrDb, changed }) => {
+    const [error, [name]] = [numberOf(relativeError), sentences(nodes)];
+    if (error === undefined || name === undefined) return [];
+    return [
+      { name, operators: sentences(operators).join(', '), error, sqnrDb: numberOf(sqnrDb), changed: changed === true },
+    ];
   });
 }
 
 function layerCharts(diagnosis: Fields): Chart[] {
   const bars = layers(diagnosis).map(({ name, error }) => ({ label: name, value: error }));
-  return bars.length === 0
-    ? []
-    : [{ kind: 'bars', title: 'Error that each layer introduces (relative)', unit: '', bars }];
+  if (bars.length === 0) return [];
+  return [{ kind: 'bars', title: 'Error that each layer introduces, relative to its output', unit: '', bars }];
 }
 
 function layerTables(diagnosis: Fields): Table[] {
-  const rows = layers(diagnosis).map(({ name, opType, error }) => [name, opType, number(error)]);
-  return rows.length === 0
-    ? []
-    : [
-        {
-          title: 'Layers by the error they introduce',
-          head: ['layer', 'operator', 'error'],
-          rows,
-          numeric: [2],
-          code: [0],
-        },
-      ];
+  const rows = layers(diagnosis).map(({ name, operators, error, sqnrDb, changed }) => [
+    name,
+    operators,
+    number(error),
+    quantity(sqnrDb, 'dB'),
+    changed ? 'yes' : 'no',
+  ]);
+  if (rows.length === 0) return [];
+  const head = ['layer', 'operators', 'relative error', 'SQNR', 'quantized'];
+  return [{ title: 'Layers by the error they introduce', head, rows, numeric: [2, 3], code: [0] }];
 }
 
 function trendCharts(history: readonly Fields[], gates: readonly Fields[]): Chart[] {

@@ -2,40 +2,48 @@ import { duration } from '../format.ts';
 import type { Section } from '../page.ts';
 import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
-import { fields, list, numberOf, textOf } from './read.ts';
+import { fields, list, numberOf, sentences, textOf } from './read.ts';
 
 const TITLES: Record<string, string> = { promote: 'Promote', rollback: 'Roll back', check: 'Check config' };
 
 export function promoteSection(receipt: Receipt): Section {
-  const { mode, keys, changes, changed, diff, commit, pullRequest, steps, rolledBack, forced } = fields(
-    receipt.results,
-  );
-  const section = baseSection(receipt, TITLES[textOf(mode)] ?? 'Promote');
-  const edits = list(keys ?? changes);
+  const { changed, config, diff, edits, steps, commit, pullRequest, history } = fields(receipt.results);
+  const section = baseSection(receipt, TITLES[receipt.inputs.mode ?? ''] ?? 'Promote');
   if (typeof changed === 'boolean') {
     section.gates.push({ name: 'Config', figure: changed ? 'changed' : 'unchanged', limit: '', verdict: 'info' });
   }
+  for (const { name, phase, ok, ms } of list(steps)) {
+    const back = phase === 'revert' ? ' (on the way back)' : '';
+    const figure = numberOf(ms) === undefined ? '' : duration(numberOf(ms) ?? 0);
+    section.gates.push({
+      name: `${capital(textOf(name))}${back}`,
+      figure,
+      limit: '',
+      verdict: ok === true ? 'pass' : 'fail',
+    });
+  }
   const facts: [string, string][] = [
-    ...edits.map(({ key, from, to }): [string, string] => [
-      textOf(key),
-      `${textOf(from) || '–'} → ${textOf(to) || '–'}`,
+    ['config', textOf(config)],
+    ...list(edits).map(({ path, before, after }): [string, string] => [
+      textOf(path),
+      `${textOf(before) || '–'} → ${textOf(after) || '–'}`,
     ]),
-    ['rolled back', rolledBack === true ? 'yes' : ''],
+    ['by', textOf(fields(history).who)],
     ['commit', textOf(commit)],
     ['pull request', textOf(pullRequest)],
   ];
   section.facts.push(...facts.filter(([, value]) => value !== ''));
-  for (const reason of Array.isArray(forced) ? forced : []) section.notes.push(`Forced: ${textOf(reason)}`);
+  section.notes.push(...sentences(fields(history).forced).map((reason) => `Forced: ${reason}`));
   if (textOf(diff) !== '') section.blocks.push({ title: 'Change of the config', language: 'diff', text: textOf(diff) });
   section.tables.push({
-    title: 'Steps',
-    head: ['step', 'took', 'outcome'],
-    rows: list(steps).map((step) => [
-      textOf(step.name ?? step.step),
-      numberOf(step.ms) === undefined ? '' : duration(numberOf(step.ms) as number),
-      textOf(step.outcome ?? step.detail ?? step.ok),
-    ]),
-    numeric: [1],
+    title: 'What the commands and the service said',
+    head: ['step', 'said'],
+    rows: list(steps).map(({ name, detail }) => [textOf(name), textOf(detail)]),
+    code: [1],
   });
   return section;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
