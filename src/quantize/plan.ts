@@ -57,6 +57,7 @@ export function plan(model: Model, options: Omit<QuantizeOptions, 'model'> = {})
 /** Decides, builds the new graph without its numbers, and adds up. */
 export function draft(model: Model, settings: Settings, skip?: Conditions['skip']): Draft {
   refuseQuantized(model);
+  refuseOpset(model);
   const notes: string[] = [];
   let source = model;
   let index = indexGraphs(source);
@@ -97,7 +98,8 @@ function summarize(
       const own = changed ? made.get(tensor) : undefined;
       return sum + (own ? bytesOf(own[0]!) : (ref?.length ?? 0));
     }, 0);
-    return { name: placeOf(decision), opType: decision.node.opType, ...pick(decision), before, after };
+    const { action, reason, node } = decision;
+    return { name: placeOf(decision), opType: node.opType, action, reason, before, after };
   });
   const totals = { before: 0, quantized: 0, after: 0 };
   let loadedWeights = 0;
@@ -120,6 +122,9 @@ function summarize(
       'Weight-only weights are unfolded to FP32 when the model is loaded: its file shrinks, its RAM does not.',
     );
   }
+  if (model.proto.functions.length > 0) {
+    notes.push(`The model's own functions (${model.proto.functions.length}) are left as they are.`);
+  }
   const warnings: string[] = [];
   if (totals.quantized * 2 < totals.before) {
     const share = ((100 * totals.quantized) / totals.before).toFixed(0);
@@ -136,10 +141,6 @@ function summarize(
     notes,
     warnings,
   };
-}
-
-function pick({ action, reason }: { action: Action; reason: string }): { action: Action; reason: string } {
-  return { action, reason };
 }
 
 function bytesOf({ tensor, parameters }: PlannedWeight): number {
@@ -166,6 +167,18 @@ const QUANTIZED = new Set([
   'QLinearMatMul',
   'QuantizeLinear',
 ]);
+
+/** Cast and Mul have their form of today since then. */
+const OLDEST_OPSET = 7;
+
+function refuseOpset(model: Model): void {
+  const opset = opsetOf(model.proto);
+  if (opset !== undefined && opset >= OLDEST_OPSET) return;
+  const what = opset === undefined ? 'imports no standard operator set' : `is of operator set ${opset}`;
+  throw new InputError(
+    `The model "${model.path}" ${what}: export it again with operator set ${OLDEST_OPSET} or later.`,
+  );
+}
 
 function refuseQuantized(model: Model): void {
   const advice = 'quantize the FP32 model it was made from.';

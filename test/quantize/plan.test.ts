@@ -180,6 +180,15 @@ describe('bad input is one sentence and leaves nothing behind', () => {
     expect(readdirSync(folder)).toEqual(before);
   });
 
+  it('an operator set from before broadcasting', async () => {
+    const proto = mixed();
+    proto.opsetImport[0]!.version = 6n;
+    const file = saveModel(temp(), proto);
+    await expect(quantize({ model: file }, { log: silentLog })).rejects.toThrow(
+      /is of operator set 6: export it again/,
+    );
+  });
+
   it('something that is no model', async () => {
     const folder = temp();
     const file = path.join(folder, 'text.onnx');
