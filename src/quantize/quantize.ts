@@ -3,7 +3,8 @@ import { InputError } from '../errors.ts';
 import {
   assertOutputDiffers,
   assertUnchanged,
-  digestFiles,
+  explainWriteError,
+  type FileDigest,
   type JobContent,
   layoutModel,
   type Model,
@@ -28,6 +29,7 @@ import { planText } from './report.ts';
 import { fillParameters, type PlannedWeight } from './rewrite.ts';
 import {
   computeParameters,
+  digestSources,
   Pool,
   type StreamJob,
   type WeightJob,
@@ -119,12 +121,15 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     }
     const graph = { ...layout.graph(dataName), path: output.graphPath };
     written.unshift(...(await writeFiles([graph], pool, progress(log, 'Writing the graph', graph.size))));
+    const sources = await digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps)));
     assertUnchanged(model.stamps);
     output.commit(dataName);
     const data = dataName === undefined ? '' : path.join(path.dirname(settings.output), dataName);
     const paths = [settings.output, ...(data ? [data] : [])];
-    const result = await report(options, settings, context, { model, plan, written, paths });
+    const result = await report(options, settings, context, { model, plan, sources, written, paths });
     return { ...result, data, table: planText(plan, settings) };
+  } catch (cause) {
+    throw explainWriteError(cause, settings.output);
   } finally {
     await pool.close();
     output.abort();
@@ -211,12 +216,10 @@ async function report(
   options: QuantizeOptions,
   settings: Settings,
   context: QuantizeContext,
-  made: { model: Model; plan: Plan; written: WrittenFile[]; paths: string[] },
+  made: { model: Model; plan: Plan; sources: FileDigest[]; written: WrittenFile[]; paths: string[] },
 ): Promise<Omit<QuantizeResult, 'data' | 'table'>> {
-  const { model, plan, written, paths } = made;
+  const { model, plan, sources, written, paths } = made;
   const file = receiptPath(settings.output, 'quantize', settings.reportDirectory);
-  const sources = [model.path, ...model.externalFiles];
-  const digests = await digestFiles(sources);
   const identity = (role: FileIdentity['role'], each: Omit<FileIdentity, 'path' | 'role'>, name: string) => ({
     path: pathInReceipt(name, file),
     role,
@@ -225,7 +228,7 @@ async function report(
     ...(each.chunks ? { chunks: each.chunks } : {}),
   });
   const root = rootOf(written.flatMap(({ chunks }) => chunks));
-  const sourceBytes = total(digests.files);
+  const sourceBytes = total(sources);
   const resultBytes = total(written);
   const compressionRatio = sourceBytes / resultBytes;
   const { nodesQuantized, weights, notes, warnings, nodes } = plan;
@@ -247,7 +250,7 @@ async function report(
     inputs: inputsOf(options),
     modelRoot: root,
     files: [
-      ...digests.files.map((digest, i) => identity('read', digest, sources[i]!)),
+      ...sources.map((digest, i) => identity('read', digest, model.stamps[i]!.path)),
       ...written.map((each, i) => identity('written', each, paths[i]!)),
     ],
     environment: (context.environment ?? environment)(),
