@@ -8,13 +8,13 @@ import type { Answer, Failure, Outcome, Task } from './tasks.ts';
 import type { WorkerData } from './worker.ts';
 
 export interface PoolOptions {
-  /** Worker threads; by default one per core, at most 4, because memory and disks end before cores do. */
+  /** Worker threads; by default one per core, at most 3: each takes 9 MiB of the 128, and disks end before cores do. */
   threads?: number;
   /** Ends all work; what was pending rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-const MOST_THREADS = 4;
+const MOST_THREADS = 3;
 
 /** A worker's JavaScript heap is small and stays so; its buffers are WASM memory. MiB. */
 const LIMITS = { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2 };
