@@ -1,5 +1,5 @@
 // Writes everything in this repository that is derived from something else, so that each fact stands in one place:
-//   src/version.generated.ts and the WASM kernels, by their own scripts;
+//   src/version.generated.ts, src/model/onnx_pb.ts and the WASM kernels, by their own scripts;
 //   src/actions/definitions.generated.ts and the README tables, from the action.yml files.
 // `--check` writes nothing and exits 1 on drift. A missing or untyped description is an error in both modes.
 import { execFileSync } from 'node:child_process';
@@ -40,7 +40,7 @@ if (problems.length === 0) {
     emit(readme, withTables(text, readme, words));
   }
 }
-for (const script of ['generate-version.mjs', 'build-wasm.mjs']) runScript(script);
+for (const script of ['generate-version.mjs', 'generate-proto.mjs', 'build-wasm.mjs']) runScript(script);
 
 if (problems.length > 0) {
   console.error(problems.map((problem) => `generate: ${problem}`).join('\n'));

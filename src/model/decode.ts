@@ -56,13 +56,13 @@ interface Decoder {
   cost: number;
 }
 
+/** Decodes the message that lies between the file's position and `end`. */
 function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end: number, depth: number): void {
   const { file } = decoder;
   if (depth > MAX_DEPTH) throw new WireError(`messages nest more than ${MAX_DEPTH} deep`, file.position);
-  const fields = fieldsOf(decoder, schema);
-  const leaves: Leaf[] = [];
-  const bulk: OmittedField[] = [];
   charge(decoder, MESSAGE_COST);
+  const fields = fieldsOf(decoder, schema);
+  const parts: Parts = { leaves: [], bulk: [] };
   while (file.position < end) {
     const start = file.position;
     const { no, wire } = file.tag(end);
@@ -71,35 +71,62 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
       const length = file.length(end);
       const child = childOf(message, field, field.message);
       decodeInto(decoder, field.message, child, file.position + length, depth + 1);
-      continue;
+    } else {
+      const content = file.position;
+      file.skip(no, wire, end);
+      keepField(decoder, message, parts, { schema, field, no, wire, start, content });
     }
-    const content = file.position;
-    file.skip(no, wire, end);
-    const known = field !== undefined && fitsWire(field, wire);
-    if (isBulk(schema, known ? no : undefined, file.position - content)) {
-      extendRuns(decoder, bulk, no, start, file.position);
-      continue;
-    }
-    charge(decoder, leafCost(known ? field : undefined, file.position - start));
-    if (field && !known) keepUnknown(message, no, wire, file.slice(content, file.position));
-    else
-      keepLeaf(
-        leaves,
-        field?.scalar === ScalarType.STRING ? escapedField(file, start, content) : undefined,
-        start,
-        file.position,
-      );
   }
-  for (const run of splitBulk(decoder, schema, message, bulk)) {
+  for (const run of splitBulk(decoder, schema, message, parts.bulk)) {
     charge(decoder, FIELD_COST + PACKED_COST * run.length);
-    keepLeaf(leaves, undefined, run.offset, run.offset + run.length);
+    keepLeaf(parts.leaves, run.offset, run.offset + run.length);
   }
+  mergeLeaves(file, schema, message, parts.leaves);
+}
+
+/** What a message holds besides messages. */
+interface Parts {
+  /** Fields that protobuf-es decodes: ranges of the file as they are, or bytes in their place. */
+  leaves: ({ start: number; end: number } | { bytes: Uint8Array })[];
+  /** Fields that may stay in the file. */
+  bulk: OmittedField[];
+}
+
+/** Keeps the field that ends at the file's position and no message is. */
+function keepField(
+  decoder: Decoder,
+  message: Message,
+  { leaves, bulk }: Parts,
+  at: { schema: DescMessage; field: DescField | undefined; no: number; wire: number; start: number; content: number },
+): void {
+  const { file } = decoder;
+  const { schema, no, wire, start, content } = at;
+  const field = at.field && fitsWire(at.field, wire) ? at.field : undefined;
+  if (isBulk(schema, field?.number, file.position - content)) {
+    extendRuns(decoder, bulk, no, start, file.position);
+    return;
+  }
+  charge(decoder, leafCost(field, file.position - start));
+  const escaped = field?.scalar === ScalarType.STRING ? escapedField(file, start, content) : undefined;
+  if (at.field && !field) keepUnknown(message, no, wire, file.slice(content, file.position));
+  else if (escaped) leaves.push({ bytes: escaped });
+  else keepLeaf(leaves, start, file.position);
+}
+
+/** Consecutive fields become one range. */
+function keepLeaf(leaves: Parts['leaves'], start: number, end: number): void {
+  const last = leaves.at(-1);
+  if (last && 'start' in last && last.end === start) last.end = end;
+  else leaves.push({ start, end });
+}
+
+function mergeLeaves(file: WireFile, schema: DescMessage, message: Message, leaves: Parts['leaves']): void {
   if (leaves.length === 0) return;
-  const pieces = leaves.map((leaf) => ('start' in leaf ? file.slice(leaf.start, leaf.end) : leaf.bytes));
+  const pieces = leaves.map((leaf) => ('bytes' in leaf ? leaf.bytes : file.slice(leaf.start, leaf.end)));
   try {
     mergeFromBinary(schema, message, pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
   } catch (cause) {
-    throw new WireError(`a ${schema.name} does not decode: ${messageOf(cause)}`, end);
+    throw new WireError(`a ${schema.name} does not decode: ${messageOf(cause)}`, file.position);
   }
 }
 
@@ -126,7 +153,8 @@ function splitBulk(decoder: Decoder, schema: DescMessage, message: Message, runs
   const totals = new Map<number, number>();
   for (const { no, length } of runs) totals.set(no, (totals.get(no) ?? 0) + length);
   const large = runs.filter(({ no }) => totals.get(no)! >= threshold);
-  if (large.length > 0) decoder.omitted.set(message, large);
+  // A message may come in several pieces, which protobuf merges.
+  if (large.length > 0) decoder.omitted.set(message, [...(decoder.omitted.get(message) ?? []), ...large]);
   return runs.filter(({ no }) => totals.get(no)! < threshold);
 }
 
@@ -146,17 +174,6 @@ function leafCost(field: DescField | undefined, length: number): number {
 
 /** A tag and a ten-byte varint. */
 const MAX_SCALAR_BYTES = 15;
-
-/** Fields that protobuf-es decodes: a range of the file as it is, or bytes in its place. */
-type Leaf = { start: number; end: number } | { bytes: Uint8Array };
-
-/** Adds a field; consecutive ones become one range. */
-function keepLeaf(leaves: Leaf[], bytes: Uint8Array | undefined, start: number, end: number): void {
-  const last = leaves.at(-1);
-  if (bytes) leaves.push({ bytes });
-  else if (last && 'start' in last && last.end === start) last.end = end;
-  else leaves.push({ start, end });
-}
 
 /** A string field whose text is not UTF-8, escaped; `undefined` for any other. */
 function escapedField(file: WireFile, start: number, content: number): Uint8Array | undefined {

@@ -144,6 +144,31 @@ test('killed at any moment, the old model or the new one stands, and the next ru
   expect(readdirSync(folder)).toHaveLength(2);
 });
 
+test('of several runs at once each writes its model or says who is writing', async () => {
+  const folder = temp();
+  const output = path.join(folder, 'm.onnx');
+  const script = `
+    const { readModel, writeModel } = await import(lib('model/index.js'));
+    const model = await readModel(args[0]);
+    const said = [];
+    for (let turn = 0; turn < 10; turn++) {
+      await writeModel(model, args[1], { external: 'always' }).then(() => said.push('written'), (error) => said.push(error.name + ': ' + error.message));
+    }
+    console.log(JSON.stringify(said));`;
+  const runs = [1, 2, 3, 4].map(async (seed) => {
+    const child = spawn(process.execPath, scriptArguments(script, [source(seed), output]), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    return JSON.parse((await child.stdout!.toArray()).join('')) as string[];
+  });
+  const said = (await Promise.all(runs)).flat();
+  expect(said).toContain('written');
+  for (const each of said) expect(each).toMatch(/^written$|^InputError: Another run .*\.$/);
+  const expected = await Promise.all([1, 2, 3, 4].map((seed) => outputOf(source(seed))));
+  expect(expected).toContainEqual(await outputOf(output));
+  expect(readdirSync(folder)).toHaveLength(2);
+});
+
 test('a source that changes while it is read is noticed, and nothing is left', async () => {
   const from = source(1);
   const folder = temp();
