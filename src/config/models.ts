@@ -106,6 +106,34 @@ export async function verifyModel(identity: ModelIdentity, projectRoot: string, 
   return problems;
 }
 
+/**
+ * What differs between a model's files and the manifest beside them (`SHA256SUMS.json`): sizes, then a sample of
+ * chunks. Undefined where nothing does, or where no manifest lists them.
+ */
+export async function manifestProblem(modelPath: string, projectRoot: string): Promise<string | undefined> {
+  const file = modelFile(modelPath, projectRoot);
+  let files: string[];
+  try {
+    files = await filesOf(file);
+  } catch (error) {
+    return messageOf(error);
+  }
+  for (const each of files) {
+    const listed = await manifestEntry(each);
+    if (listed === undefined) continue;
+    const { size } = await stat(each);
+    const name = path.relative(projectRoot, each).replaceAll(path.sep, '/');
+    if (listed.size !== size) {
+      return `${name} has ${size} bytes where its manifest lists ${listed.size}: fetch the file again, or write the manifest anew with checksum.`;
+    }
+    const found = await digestChunks(each, size, sampleOf(listed.chunks.length));
+    if (Object.entries(found).some(([chunk, digest]) => listed.chunks[Number(chunk)] !== digest)) {
+      return `${name} is not the file that its manifest lists: fetch it again, or write the manifest anew with checksum.`;
+    }
+  }
+  return undefined;
+}
+
 /** Plain SHA-256 of a model's graph file, as services like to report it. Undefined where it cannot be read. */
 export async function graphSha256(modelPath: string, projectRoot: string): Promise<string | undefined> {
   const file = modelFile(modelPath, projectRoot);
@@ -146,16 +174,22 @@ function sampleOf(count: number): number[] {
   return count === 0 ? [] : [...new Set([0, Math.floor(count / 2), count - 1])];
 }
 
-/** Chunk digests from `SHA256SUMS.json` in the file's folder, where it lists the file at this size. */
+/** Chunk digests from the manifest, where it lists the file at this size. */
 async function fromManifest(file: string, size: number): Promise<Record<number, string> | undefined> {
+  const entry = await manifestEntry(file);
+  return entry?.size === size ? Object.fromEntries(entry.chunks.entries()) : undefined;
+}
+
+/** What `SHA256SUMS.json` in the file's folder lists for it; a manifest that cannot be used lists nothing. */
+async function manifestEntry(file: string): Promise<{ size: number; chunks: string[] } | undefined> {
   try {
     const text = await readFile(path.join(path.dirname(file), 'SHA256SUMS.json'), 'utf8');
     const { files } = JSON.parse(text) as { files?: { path?: string; size?: number; chunks?: string[] }[] };
-    const entry = files?.find((each) => each.path === path.basename(file));
-    if (entry?.size !== size || entry.chunks?.length !== Math.ceil(size / CHUNK_BYTES)) return undefined;
-    return Object.fromEntries(entry.chunks.map((chunk, index) => [index, chunk.toLowerCase()]));
+    const { size, chunks } = files?.find((each) => each.path === path.basename(file)) ?? {};
+    if (size === undefined || chunks?.length !== Math.ceil(size / CHUNK_BYTES)) return undefined;
+    return { size, chunks: chunks.map((chunk) => chunk.toLowerCase()) };
   } catch {
-    return undefined; // No manifest, or none that can be used: the sample does.
+    return undefined; // Not there, or broken: `checksum verify` is what says so.
   }
 }
 

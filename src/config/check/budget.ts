@@ -1,0 +1,121 @@
+import type { FiledReceipt } from '../receipts.ts';
+import { residentMb } from '../receipts.ts';
+import { scalarOf } from '../yaml/edit.ts';
+import { findKey } from '../yaml/keys.ts';
+import type { YamlFile } from '../yaml/parse.ts';
+import type { BudgetRules, Component } from './rules.ts';
+
+/** What a component counts with, and where the figure comes from. */
+export interface ComponentMemory {
+  name: string;
+  when: 'permanent' | 'on-demand';
+  /** MB. */
+  mb: number;
+  source: 'measured' | 'limit' | 'fixed' | 'off' | 'unknown';
+  modelPath?: string;
+}
+
+/** The memory that a config asks for. MB of 10^6 bytes. */
+export interface Budget {
+  components: ComponentMemory[];
+  /** Sum of the permanent components. */
+  baseMb: number;
+  /** Base and the largest on-demand component. */
+  peakMb: number;
+  limitMb?: number;
+  hostMb?: number;
+}
+
+/** Adds up a config by the rules; measured figures come from validate receipts, by the model's file name. */
+export function computeBudget(file: YamlFile, rules: BudgetRules, receipts: readonly FiledReceipt[]): Budget {
+  const components = [
+    ...rules.permanent.map((component) => memoryOf(file, component, 'permanent', receipts)),
+    ...rules.onDemand.map((component) => memoryOf(file, component, 'on-demand', receipts)),
+  ];
+  const sum = (when: ComponentMemory['when']) => components.filter((each) => each.when === when).map(({ mb }) => mb);
+  const baseMb = sum('permanent').reduce((total, mb) => total + mb, 0);
+  const limitGb = rules.limit === undefined ? undefined : numberAt(file, rules.limit);
+  return {
+    components,
+    baseMb,
+    peakMb: baseMb + Math.max(0, ...sum('on-demand')),
+    ...(limitGb === undefined ? {} : { limitMb: limitGb * 1000 }),
+    ...(rules.hostRamGb === undefined ? {} : { hostMb: rules.hostRamGb * 1000 }),
+  };
+}
+
+/** The newest validate receipt about a model of this file name. */
+export function measuredFor(modelPath: string, receipts: readonly FiledReceipt[]): number | undefined {
+  const stem = stemOf(modelPath);
+  const found = receipts
+    .filter(({ file, receipt }) => receipt.action === 'validate' && stemOf(file) === `${stem}.validate`)
+    .toSorted((a, b) => a.receipt.createdAt.localeCompare(b.receipt.createdAt));
+  const last = found.at(-1);
+  return last && residentMb(last.receipt);
+}
+
+/** Markdown: components before and after, the totals, the limit, what stays free. */
+export function budgetTable(after: Budget, before?: Budget): string {
+  const old = new Map(before?.components.map((component) => [component.name, component]));
+  const cell = (component?: ComponentMemory) =>
+    component === undefined ? '–' : `${gb(component.mb)} GB (${component.source})`;
+  const row = (cells: string[]) => `| ${(before ? cells : [cells[0]!, cells[1]!, cells[3]!]).join(' | ')} |`;
+  const free = (mb: number, hostMb: number) => `${Math.round((100 * (hostMb - mb)) / hostMb)} %`;
+  const totals = (budget: Budget | undefined, mb: 'baseMb' | 'peakMb') => (budget ? `**${gb(budget[mb])} GB**` : '');
+  const { hostMb, limitMb } = after;
+  const freeRow = (title: string, mb: 'baseMb' | 'peakMb') =>
+    hostMb === undefined
+      ? []
+      : [row([title, `of ${gb(hostMb)} GB`, before ? free(before[mb], hostMb) : '', free(after[mb], hostMb)])];
+  return [
+    row(['Component', 'when', 'before', 'after']),
+    row(['---', '---', '---:', '---:']),
+    ...after.components.map((component) =>
+      row([component.name.replaceAll('|', '\\|'), component.when, cell(old.get(component.name)), cell(component)]),
+    ),
+    row(['**Base**', 'permanent', totals(before, 'baseMb'), totals(after, 'baseMb')]),
+    row(['**Peak**', '+ largest on-demand', totals(before, 'peakMb'), totals(after, 'peakMb')]),
+    ...(limitMb === undefined
+      ? []
+      : [row(['Limit', 'for all models', before?.limitMb ? `${gb(before.limitMb)} GB` : '', `${gb(limitMb)} GB`])]),
+    ...freeRow('Free at base', 'baseMb'),
+    ...freeRow('Free at peak', 'peakMb'),
+  ].join('\n');
+}
+
+/** GB of 10^9 bytes with one decimal. */
+export function gb(mb: number): string {
+  return (mb / 1000).toFixed(1);
+}
+
+function memoryOf(
+  file: YamlFile,
+  component: Component,
+  when: ComponentMemory['when'],
+  receipts: readonly FiledReceipt[],
+): ComponentMemory {
+  const { name, key, mb } = component;
+  if (key === undefined) return { name, when, mb: mb ?? 0, source: 'fixed' };
+  if (valueAt(file, `${key}.enabled`) === false) return { name, when, mb: 0, source: 'off' };
+  const modelPath = valueAt(file, `${key}.model_path`);
+  const named = typeof modelPath === 'string' ? { modelPath } : {};
+  const measured = typeof modelPath === 'string' ? measuredFor(modelPath, receipts) : undefined;
+  if (measured !== undefined) return { name, when, mb: measured, source: 'measured', ...named };
+  const limit = numberAt(file, `${key}.max_memory_mb`);
+  if (limit !== undefined) return { name, when, mb: limit, source: 'limit', ...named };
+  return { name, when, mb: mb ?? 0, source: mb === undefined ? 'unknown' : 'fixed', ...named };
+}
+
+function valueAt(file: YamlFile, key: string): unknown {
+  const site = findKey(file, key);
+  return site && scalarOf(site);
+}
+
+function numberAt(file: YamlFile, key: string): number | undefined {
+  const value = valueAt(file, key);
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+function stemOf(file: string): string {
+  return (file.split(/[\\/]/).at(-1) ?? file).replace(/\.[^.]*$/, '');
+}
