@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { digestFile, type FileDigests, readError } from './digest.ts';
-import { locateManifest, nameIn, readManifest, writeManifest } from './files.ts';
+import { locateManifest, mergeManifest, nameIn, readManifest } from './files.ts';
 import { knownChunks } from './known.ts';
 import { checkName } from './manifest.ts';
 import { openPool } from './pool.ts';
@@ -20,21 +20,15 @@ export async function createManifest(options: ChecksumOptions, context: Checksum
   const paths = locateManifest(options.manifest, files);
   const names = new Map(files.map((file) => [file, nameIn(paths.folder, file)]));
   for (const name of names.values()) checkName(name, paths.sums);
-  const { sums, chunked } = await readManifest(paths);
+  // A broken manifest is refused now, not after minutes of hashing.
+  await readManifest(paths);
   const known = await knownChunks(files, options.receipts ?? [], log);
   for (const receipt of new Set([...known.values()].map(({ receipt }) => receipt))) {
     log.info(`Chunk digests are taken from ${receipt}.`);
   }
 
   const digests = await digestAll(files, known, options, context);
-  const entries = new Map(sums?.entries);
-  const chunks = new Map(chunked);
-  for (const [file, digest] of digests) {
-    const name = names.get(file) as string;
-    entries.set(name, digest.sha256);
-    chunks.set(name, digest);
-  }
-  await writeManifest(paths, { entries, comments: sums?.comments ?? [] }, chunks);
+  await mergeManifest(paths, digests);
 
   const checked = files.map((file): CheckedFile => {
     const { size, sha256, root } = digests.get(file) as FileDigests;

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { replaceFile } from '../report/replace-file.ts';
+import type { FileDigests } from './digest.ts';
 import { type ChunkedSums, formatChunkedSums, formatSums, parseChunkedSums, parseSums, type Sums } from './manifest.ts';
 
 /** The two files of a manifest, and the folder that their names are relative to. Absolute paths. */
@@ -36,13 +37,26 @@ export async function readManifest(paths: ManifestPaths): Promise<{ sums?: Sums;
 }
 
 /** Writes both files, each through a temporary one that is synced and renamed. */
-export async function writeManifest(
+async function writeManifest(
   paths: ManifestPaths,
   sums: Pick<Sums, 'entries' | 'comments'>,
   chunked: ChunkedSums,
 ): Promise<void> {
   await write(paths.chunked, formatChunkedSums(chunked));
   await write(paths.sums, formatSums(sums));
+}
+
+/** Adds files (absolute paths) to the manifest, or replaces their entries; other entries stay. */
+export async function mergeManifest(paths: ManifestPaths, digests: ReadonlyMap<string, FileDigests>): Promise<void> {
+  const { sums, chunked } = await readManifest(paths);
+  const entries = new Map(sums?.entries);
+  const chunks = new Map(chunked);
+  for (const [file, digest] of digests) {
+    const name = nameIn(paths.folder, file);
+    entries.set(name, digest.sha256);
+    chunks.set(name, digest);
+  }
+  await writeManifest(paths, { entries, comments: sums?.comments ?? [] }, chunks);
 }
 
 async function readIfThere(file: string): Promise<Buffer | undefined> {

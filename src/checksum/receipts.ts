@@ -78,12 +78,13 @@ async function writeOne(
 
 function inputsOf(
   mode: string,
-  { path: lines, manifest, threads, receipts, report }: ChecksumOptions,
+  { path: lines, manifest, installTo, threads, receipts, report }: ChecksumOptions,
 ): Record<string, string> {
   return {
     mode,
     path: lines.join('\n'),
     manifest,
+    ...(installTo === undefined ? {} : { 'install-to': installTo }),
     ...(threads === undefined ? {} : { threads: String(threads) }),
     ...(receipts === undefined ? {} : { receipts: receipts.join('\n') }),
     ...(report === undefined ? {} : { report }),

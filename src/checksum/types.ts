@@ -12,6 +12,8 @@ export interface ChecksumOptions {
    * the files lie outside the working directory, to their common folder.
    */
   manifest: string;
+  /** `verify`: folder to install the files into once every one of them matches; its manifest lists them then. */
+  installTo?: string | undefined;
   /** One per core, at most 8, unless given; each takes 8 MiB of memory. */
   threads?: number | undefined;
   /** Receipts, or folders of them, whose chunk digests `create` takes over; those beside the files unless given. */

@@ -5,6 +5,7 @@ import { CHUNK_BYTES, rootOf } from '../model/digest.ts';
 import { modelFiles } from '../model/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { locateManifest, type ManifestPaths, nameIn, readManifest } from './files.ts';
+import { install } from './install.ts';
 import { JobError, openPool, type Pool } from './pool.ts';
 import { writeReceipts } from './receipts.ts';
 import { fixedPart, globMatcher, isModel } from './select.ts';
@@ -88,7 +89,18 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
     ms: performance.now() - started,
     receipts: [],
   };
-  return writeReceipts(result, { options, context, paths, models, digests });
+  if (options.installTo === undefined || !result.verified) {
+    return writeReceipts(result, { options, context, paths, models, digests });
+  }
+  const installed = await install(options.installTo, paths, models, digests);
+  log.info(
+    `Installed into ${installed.paths.folder}: ${[...installed.digests.keys()].map((file) => path.basename(file)).join(', ')}`,
+  );
+  // From here on the receipts speak of the installed bytes: those are what promotion finds.
+  const files = [...installed.digests].map(([file, { size, sha256, root }]): CheckedFile => {
+    return { name: nameIn(installed.paths.folder, file), status: 'ok', size, sha256, root };
+  });
+  return writeReceipts({ ...result, manifest: installed.paths.sums, files }, { options, context, ...installed });
 }
 
 /** An entry of the manifest: with chunks where `SHA256SUMS.json` has it. `file` is its absolute path. */
