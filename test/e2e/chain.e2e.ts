@@ -1,0 +1,145 @@
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort, missingTool, node24, runAct } from './support/act.ts';
+import { saveSpeechModel } from './support/model.ts';
+import { commitAll, makeSandbox, removeSandbox, type Sandbox } from './support/sandbox.ts';
+
+const service = fileURLToPath(new URL('../fixtures/service', import.meta.url));
+const missing = missingTool();
+
+/**
+ * A user's repository, as the example has it, on a runner: a tag promotes, a pull request is checked, a button rolls
+ * back. The service really loads what the config says.
+ */
+describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  let sandbox: Sandbox;
+  let port: number;
+  let original: Buffer;
+
+  beforeAll(async () => {
+    port = await freePort();
+    const state = '@STATE@';
+    const restart = (root: string) =>
+      [
+        path.join(node24, 'node'),
+        path.join(service, 'restart.mjs'),
+        root,
+        `${root}/config/sarai.yaml`,
+        root,
+        port,
+      ].join(' ');
+    sandbox = makeSandbox({
+      'sudo systemctl restart sarai': state,
+      '127.0.0.1:8080': `127.0.0.1:${port}`,
+      // A small model on a shared machine says nothing about SARAi's latency; the other gates stay.
+      "min-speedup: '2.0'": "min-speedup: ''",
+    });
+    const workflows = path.join(sandbox.consumer, '.github', 'workflows');
+    for (const name of ['quantize.yml', 'rollback.yml']) {
+      const file = path.join(workflows, name);
+      writeFileSync(file, readFileSync(file, 'utf8').replaceAll(state, restart(sandbox.production)));
+    }
+    commitAll(sandbox, 'Point at this machine');
+    saveSpeechModel(path.join(sandbox.workstation, 'models', 'onnx', 'agi_audio_core.onnx'));
+    for (const name of ['agi_audio_core.onnx', 'agi_audio_core.onnx.data']) {
+      copyFileSync(
+        path.join(sandbox.workstation, 'models', 'onnx', name),
+        path.join(sandbox.production, 'models', 'onnx', name),
+      );
+    }
+    const config = path.join(sandbox.production, 'config', 'sarai.yaml');
+    mkdirSync(path.dirname(config), { recursive: true });
+    copyFileSync(path.join(sandbox.consumer, 'config', 'sarai.yaml'), config);
+    original = readFileSync(config);
+    execFileSync(process.execPath, restart(sandbox.production).split(' ').slice(1));
+    expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
+  });
+
+  afterAll(() => {
+    if (!sandbox) return;
+    execFileSync(process.execPath, [path.join(service, 'restart.mjs'), sandbox.production, 'stop']);
+    removeSandbox(sandbox);
+  });
+
+  it('takes a pushed tag from the workstation to a promoted model that the service serves', async () => {
+    const after = commitAll(sandbox, 'Release');
+    const payload = { ref: 'refs/tags/quantize-v1', after, repository: { full_name: 'example/sarai' } };
+    const run = await runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload });
+    expect(run.exitCode, run.output).toBe(0);
+    expect(run.output.match(/Job succeeded/g)).toHaveLength(3);
+    const models = path.join(sandbox.production, 'models', 'onnx');
+    expect(existsSync(path.join(models, 'agi_audio_core_int8.onnx'))).toBe(true);
+    expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
+    const changed = difference(original, readConfig());
+    expect(changed).toHaveLength(2);
+    expect(changed[0]).toContain('model_path: models/onnx/agi_audio_core_int8.onnx');
+    expect(changed[1]).toContain('max_memory_mb: 1200');
+  });
+
+  it('annotates the lines of a pull request that breaks the config, and fails', async () => {
+    const config = path.join(sandbox.consumer, 'config', 'sarai.yaml');
+    const sound = readFileSync(config, 'utf8');
+    const base = commitAll(sandbox, 'Base');
+    const lines = sound.split('\n');
+    const line = lines.findIndex((text) => text.includes('models/onnx/agi_audio_core.onnx'));
+    lines[line] = lines[line]?.replace('model_path', 'model_pth') ?? '';
+    writeFileSync(config, lines.join('\n'));
+    const head = commitAll(sandbox, 'Break the config');
+    const payload = {
+      action: 'opened',
+      number: 7,
+      repository: { full_name: 'example/sarai' },
+      pull_request: {
+        number: 7,
+        base: { ref: 'main', sha: base, repo: { full_name: 'example/sarai' } },
+        head: { ref: 'broken', sha: head, repo: { full_name: 'example/sarai', fork: true } },
+      },
+    };
+    const run = await runAct(sandbox, { event: 'pull_request', workflow: 'config-check.yml', payload });
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toMatch(new RegExp(`::error [^\\n]*file=[^\\n]*sarai\\.yaml[^\\n]*line=${line + 1}\\b`));
+    expect(run.output).toContain('model_pth');
+    writeFileSync(config, sound);
+    commitAll(sandbox, 'Mend the config');
+  });
+
+  it('rolls back at the press of a button, well within a minute', async () => {
+    const started = performance.now();
+    const inputs = { to: '', reason: 'answers sound wrong', 'dry-run': 'false' };
+    const run = await runAct(sandbox, { event: 'workflow_dispatch', workflow: 'rollback.yml', payload: { inputs } });
+    expect(run.exitCode, run.output).toBe(0);
+    expect(performance.now() - started).toBeLessThan(60_000);
+    expect(readConfig().equals(original)).toBe(true);
+    expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
+  });
+
+  function readConfig(): Buffer {
+    return readFileSync(path.join(sandbox.production, 'config', 'sarai.yaml'));
+  }
+
+  /** The model path that the service says it has loaded, once it answers. */
+  async function served(): Promise<string> {
+    for (let attempt = 0; attempt < 100; attempt++) {
+      try {
+        const answer = await fetch(`http://127.0.0.1:${port}/health`);
+        const health = (await answer.json()) as { models: { audio_omni: { model_path: string } } };
+        return health.models.audio_omni.model_path;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    throw new Error('the service does not answer');
+  }
+});
+
+/** Lines of `after` that are not those of `before`, in order. */
+function difference(before: Buffer, after: Buffer): string[] {
+  const old = before.toString().split('\n');
+  return after
+    .toString()
+    .split('\n')
+    .filter((line, index) => line !== old[index]);
+}
