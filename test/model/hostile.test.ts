@@ -140,7 +140,7 @@ describe('the size of a model does not matter', () => {
     expect([pair.tensors, single.tensors]).toEqual([1, 1]);
     expect(single.peak).toBeLessThan(100 * MIB);
     expect(single.peak).toBeLessThan(pair.peak * 1.1);
-    expect(single.ms).toBeLessThan(2000);
+    expect(single.ms).toBeLessThan(10_000);
   });
 
   test('writing takes no more either', () => {
