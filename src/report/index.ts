@@ -2,7 +2,6 @@ export { VERSION } from '../version.generated.ts';
 export { type Log, type Place, type Progress, silentLog } from './log.ts';
 export { codeBlock, escapeMarkdown, inlineCode, markdownTable, SUMMARY_BYTES } from './markdown.ts';
 export type { Chart, Section, Table } from './page.ts';
-export { plotFile } from './plot.ts';
 export {
   type ActionName,
   createReceipt,
@@ -19,5 +18,5 @@ export {
 } from './receipt.ts';
 export { replaceFile } from './replace-file.ts';
 export { sectionOf } from './sections/index.ts';
-export { actionSummary, htmlReport, pipelineSummary } from './summary.ts';
+export { actionSummary, pipelineSummary } from './summary.ts';
 export { terminalTable } from './terminal.ts';

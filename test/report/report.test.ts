@@ -1,14 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { barLabels, bytes, duration, number } from '../../src/report/format.ts';
+import { htmlReport, plotFile } from '../../src/report/html-report.ts';
 import {
   actionSummary,
   escapeMarkdown,
-  htmlReport,
   inlineCode,
   markdownTable,
   pipelineSummary,
-  plotFile,
   type Receipt,
   SUMMARY_BYTES,
   sectionOf,
