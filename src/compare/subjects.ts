@@ -47,6 +47,7 @@ export function assertSameSignature(reference: Model, model: Model): void {
 /** The samples that both models are fed; ids stay within the tables of the reference. */
 export async function samplesFor(reference: Model, options: CompareOptions): Promise<Samples> {
   const { samples, dims, ranges, count, seed } = options;
+  if (count === 0) throw new InputError('count is 0: compare on one sample at least.');
   const loaded = await loadSamples(samples, declaredInputs(reference).map(valueInfo), {
     ...(dims && dims.length > 0 ? { dims: dims.join('\n') } : {}),
     ...(ranges && ranges.length > 0 ? { ranges: ranges.join('\n') } : {}),
