@@ -13,15 +13,16 @@ import {
   rootOf,
   type TensorProto,
 } from '../model/index.ts';
+import type { Log } from '../report/log.ts';
+// Not the room's door: that brings the plotting library along, 40 MiB of the 128.
 import {
   createReceipt,
   type Environment,
   type FileIdentity,
-  type Log,
   pathInReceipt,
   receiptPath,
   writeReceipt,
-} from '../report/index.ts';
+} from '../report/receipt.ts';
 import { environment } from '../runtime/index.ts';
 import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
 import { type Draft, draft, type Plan } from './plan.ts';
