@@ -1,7 +1,7 @@
 import { InputError } from '../errors.ts';
 import { DataType, dataTypeName, type NodeProto, type TensorProto } from '../model/index.ts';
 import { type Constant, constantOf, definingScope, type GraphIndex, isFloat, labelOf, type Scope } from './graph.ts';
-import type { Operator } from './operators/operator.ts';
+import type { Operator, WeightSlot } from './operators/operator.ts';
 import { registry } from './operators/registry.ts';
 import { matchesGlob, type Settings } from './options.ts';
 import { operatorKey } from './protos.ts';
@@ -25,6 +25,8 @@ export interface Weight {
   axis: number | readonly number[] | null;
   /** Read by the node itself, not through Slice, Concat and their like. */
   direct: boolean;
+  /** Whether it has as many axes as its place allows. */
+  fits: boolean;
 }
 
 /** How a constant is stored that every reader gets back as FLOAT: cast (and scaled) at load. */
@@ -118,8 +120,11 @@ function decideNode(
   if (!fp16 && !operator) return kept('no operator with weights');
   const exclusion = exclusionOf(node, settings);
   if (exclusion) return kept(exclusion.reason);
+  if (!isWhole(node, operator)) return kept('it lacks an input or output that the standard demands');
   if (operator?.follow && !fp16) return kept(FOLLOWS);
   if (weights.length === 0) return kept(fp16 ? 'reads no constant' : 'its weights are not constants');
+  const odd = weights.find(({ fits }) => !fits);
+  if (odd) return kept(`weight ${odd.constant.name} has axes [${odd.constant.tensor.dims}], which do not suit it`);
   const floats = weights.filter(({ constant }) => isFloat(constant));
   if (floats.length === 0) {
     const dtype = dataTypeName(weights[0]!.constant.tensor.dataType);
@@ -150,10 +155,10 @@ function dynamicRefusal(
   }
   const refusal = form.refusal(node, scope);
   if (refusal !== undefined) return refusal;
+  const skipped = constantsRead(node, scope).find(({ tensor }) => skip.has(tensor));
+  if (skipped) return skip.get(skipped.tensor);
   for (const { constant, direct } of weights) {
     if (!direct) continue;
-    const skipped = skip.get(constant.tensor);
-    if (skipped) return skipped;
     if (!isFloat(constant)) return `weight ${constant.name} is ${dataTypeName(constant.tensor.dataType)}, not FLOAT`;
     if (constant.ref.length === 0) return `weight ${constant.name} is empty`;
   }
@@ -214,15 +219,30 @@ function weightsOf(operator: Operator, node: NodeProto, scope: Scope): Weight[] 
     const name = node.input[slot.input];
     if (!name) continue;
     const direct = constantOf(scope, name);
-    if (direct) weights.push({ constant: direct, axis: slot.axis(direct.tensor.dims.length), direct: true });
+    if (direct) weights.push(directWeight(slot, direct));
     else {
       for (const constant of constantsBehind(scope, name, new Set())) {
         if (!isFloat(constant)) continue;
-        weights.push({ constant, axis: constant.tensor.dims.length > 1 ? 0 : null, direct: false });
+        weights.push({ constant, axis: constant.tensor.dims.length > 1 ? 0 : null, direct: false, fits: true });
       }
     }
   }
   return weights;
+}
+
+function directWeight({ rank: [least, most], axis }: WeightSlot, constant: Constant): Weight {
+  const rank = constant.tensor.dims.length;
+  const axes = axis(rank);
+  const inside = (axes === null ? [] : typeof axes === 'number' ? [axes] : axes).every(
+    (each) => each >= 0 && each < rank,
+  );
+  return { constant, axis: axes, direct: true, fits: rank >= least && rank <= most && inside };
+}
+
+/** Whether the inputs and the output are there on which everything below relies. */
+function isWhole(node: NodeProto, operator: Operator | undefined): boolean {
+  if (!operator) return true;
+  return node.input.length >= operator.inputs && node.input[0] !== '' && node.output.length > 0;
 }
 
 /** The constants whose elements reach `name` through operators that only move them. */
@@ -240,7 +260,7 @@ function constantsBehind(scope: Scope, name: string, seen: Set<NodeProto>): Cons
 function everyConstant(node: NodeProto, scope: Scope): Weight[] {
   return constantsRead(node, scope)
     .filter(({ tensor }) => tensor.dataType === DataType.FLOAT)
-    .map((constant) => ({ constant, axis: null, direct: true }));
+    .map((constant) => ({ constant, axis: null, direct: true, fits: true }));
 }
 
 function constantsRead(node: NodeProto, scope: Scope): Constant[] {

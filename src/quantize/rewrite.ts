@@ -166,7 +166,7 @@ export class ScopeRewriter {
   /** The 8-bit form of an activation, quantized where the value is made; of a constant, its uint8 form. */
   quantizeActivation(name: string): QuantizedValue {
     const constant = constantOf(this.scope, name);
-    if (constant && !this.state.unfolded.has(constant)) {
+    if (constant && isFloat(constant) && !this.state.unfolded.has(constant)) {
       return this.quantizeTable(name);
     }
     const home = this.home(name);

@@ -9,7 +9,8 @@ const UNSUPPORTED = ['qkv_hidden_sizes', 'rotary_embedding_dim'];
 /** ONNX Runtime's Attention; the standard's operator of that name has no weight. */
 export const attention: Operator = {
   key: `${MS_DOMAIN}:Attention`,
-  weights: () => [{ input: 1, axis: (rank) => rank - 1 }],
+  inputs: 2,
+  weights: () => [{ input: 1, rank: [2, 2], axis: () => 1 }],
   dynamic: {
     becomes: 'QAttention',
     refusal(node, scope) {

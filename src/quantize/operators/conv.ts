@@ -5,7 +5,8 @@ import type { Operator } from './operator.ts';
 
 export const conv: Operator = {
   key: 'Conv',
-  weights: () => [{ input: 1, axis: () => 0 }],
+  inputs: 2,
+  weights: () => [{ input: 1, rank: [3, 5], axis: () => 0 }],
   dynamic: {
     becomes: 'ConvInteger',
     // 5 to 10 times slower than FP32 on ONNX Runtime's CPU provider, and some CNNs do not survive it.
@@ -57,6 +58,7 @@ export const conv: Operator = {
 
 export const convTranspose: Operator = {
   key: 'ConvTranspose',
+  inputs: 2,
   // Its weight is [inputs, outputs ÷ groups, …].
-  weights: () => [{ input: 1, axis: () => 1 }],
+  weights: () => [{ input: 1, rank: [3, 5], axis: () => 1 }],
 };

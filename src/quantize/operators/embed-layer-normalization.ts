@@ -8,7 +8,8 @@ const TABLES = [2, 3, 4, 5, 6];
 
 export const embedLayerNormalization: Operator = {
   key: `${MS_DOMAIN}:EmbedLayerNormalization`,
-  weights: () => TABLES.map((input) => ({ input, axis: (rank) => (rank > 1 ? 0 : null) })),
+  inputs: 7,
+  weights: () => TABLES.map((input) => ({ input, rank: [1, 2], axis: (rank) => (rank > 1 ? 0 : null) })),
   dynamic: {
     becomes: 'QEmbedLayerNormalization',
     refusal(node, scope) {

@@ -4,8 +4,11 @@ import type { Operator } from './operator.ts';
 
 export const gather: Operator = {
   key: 'Gather',
+  inputs: 2,
   // A row of an embedding is what a lookup returns, so it gets its own scale.
-  weights: (node) => [{ input: 0, axis: (rank) => (rank > 1 ? normalized(intOf(node, 'axis', 0), rank) : null) }],
+  weights: (node) => [
+    { input: 0, rank: [1, 64], axis: (rank) => (rank > 1 ? normalized(intOf(node, 'axis', 0), rank) : null) },
+  ],
   dynamic: {
     becomes: 'Gather of an 8-bit table',
     refusal: (node, scope) => (constantOf(scope, node.input[0]!) ? undefined : 'its table is not a constant'),

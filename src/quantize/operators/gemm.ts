@@ -6,9 +6,10 @@ import type { Operator } from './operator.ts';
 
 export const gemm: Operator = {
   key: 'Gemm',
+  inputs: 2,
   weights: (node) => [
-    { input: 1, axis: () => (intOf(node, 'transB', 0) ? 0 : 1) },
-    { input: 0, axis: () => (intOf(node, 'transA', 0) ? 1 : 0) },
+    { input: 1, rank: [2, 2], axis: () => (intOf(node, 'transB', 0) ? 0 : 1) },
+    { input: 0, rank: [2, 2], axis: () => (intOf(node, 'transA', 0) ? 1 : 0) },
   ],
   dynamic: {
     becomes: 'MatMulInteger + Add',

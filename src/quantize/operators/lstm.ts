@@ -7,16 +7,13 @@ import { recurrentWeights } from './recurrent.ts';
 
 export const lstm: Operator = {
   key: 'LSTM',
+  inputs: 3,
   weights: recurrentWeights,
   dynamic: {
     becomes: 'DynamicQuantizeLSTM',
     refusal(node, scope) {
-      for (const input of [1, 2]) {
-        const weight = constantOf(scope, node.input[input]!);
-        if (!weight) return 'its weights are not constants';
-        if (weight.tensor.dims.length !== 3) return 'its weights do not have three axes';
-      }
-      return undefined;
+      const constant = [1, 2].every((input) => constantOf(scope, node.input[input]!));
+      return constant ? undefined : 'its weights are not constants';
     },
     rewrite(node, rewriter) {
       const [x, w, r, bias = '', lengths = '', h = '', c = '', peepholes = ''] = node.input;

@@ -6,9 +6,10 @@ import type { Operator } from './operator.ts';
 
 export const matMul: Operator = {
   key: 'MatMul',
+  inputs: 2,
   weights: () => [
-    { input: 1, axis: (rank) => (rank > 1 ? rank - 1 : null) },
-    { input: 0, axis: (rank) => (rank > 1 ? rank - 2 : null) },
+    { input: 1, rank: [1, 64], axis: (rank) => (rank > 1 ? rank - 1 : null) },
+    { input: 0, rank: [1, 64], axis: (rank) => (rank > 1 ? rank - 2 : null) },
   ],
   dynamic: {
     becomes: 'MatMulInteger',

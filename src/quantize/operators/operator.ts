@@ -6,6 +6,8 @@ import type { ScopeRewriter } from '../rewrite.ts';
 export interface Operator {
   /** `operatorKey` of its nodes. */
   key: string;
+  /** How many inputs a node must have for the standard, from the first. */
+  inputs: number;
   /** The inputs that can be weights, whatever the method. */
   weights(node: NodeProto): WeightSlot[];
   /** Its form with integer arithmetic, where it has one. */
@@ -16,7 +18,9 @@ export interface Operator {
 
 export interface WeightSlot {
   input: number;
-  /** Axes of a weight of this rank that carry its output channels; null for one scale for all of it. */
+  /** The fewest and the most axes that a weight may have here. */
+  rank: readonly [least: number, most: number];
+  /** Axes of a weight with that many that carry its output channels; null for one scale for all of it. */
   axis(rank: number): number | readonly number[] | null;
 }
 

@@ -2,12 +2,8 @@ import type { Operator, WeightSlot } from './operator.ts';
 
 /** W and R, [directions, gates × hidden, …]: one scale per direction and row. */
 export function recurrentWeights(): WeightSlot[] {
-  const axis = (rank: number) => (rank === 3 ? [0, 1] : null);
-  return [
-    { input: 1, axis },
-    { input: 2, axis },
-  ];
+  return [1, 2].map((input) => ({ input, rank: [3, 3], axis: () => [0, 1] }));
 }
 
-export const gru: Operator = { key: 'GRU', weights: recurrentWeights };
-export const rnn: Operator = { key: 'RNN', weights: recurrentWeights };
+export const gru: Operator = { key: 'GRU', inputs: 3, weights: recurrentWeights };
+export const rnn: Operator = { key: 'RNN', inputs: 3, weights: recurrentWeights };

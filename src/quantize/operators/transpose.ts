@@ -2,6 +2,7 @@ import type { Operator } from './operator.ts';
 
 export const transpose: Operator = {
   key: 'Transpose',
+  inputs: 1,
   weights: () => [],
   follow(node, rewriter) {
     const input = rewriter.quantizedValue(node.input[0]!);
