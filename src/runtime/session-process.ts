@@ -106,7 +106,7 @@ class SessionProcess {
       runtimeMs,
       ms,
       baselineBytes,
-      residentBytes: (await settledMemory()).residentBytes,
+      residentBytes: ownMemory().residentBytes,
       inputs: session.inputMetadata.map(valueInfo),
       outputs: session.outputMetadata.map(valueInfo),
       provider,

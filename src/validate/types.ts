@@ -96,6 +96,8 @@ export interface ValidateResults {
   samples?: { count: number; notes: readonly string[] };
   outputs?: Omit<OutputSummary, 'digest'>[];
   timings?: Timings;
+  /** How often the timed runs were made: again where times looked wrong. `timings` is of the calmest. */
+  measurements?: number;
   loadMs?: number;
   memoryMb?: number;
   peakMemoryMb?: number;

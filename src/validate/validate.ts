@@ -9,7 +9,7 @@ import {
   receiptPath,
   type Verdict,
   writeReceipt,
-} from '../report/index.ts';
+} from '../report/receipt.ts';
 import {
   ELEMENT_BYTES,
   elementCount,
@@ -233,6 +233,7 @@ async function checkLatency(
   }
   const { timings, hygiene } = best!;
   results.timings = timings;
+  results.measurements = measurements;
   results.hygiene = hygiene;
   check.figures.push(
     { name: 'First run', value: timings.firstMs, unit: 'ms' },

