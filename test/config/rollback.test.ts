@@ -122,7 +122,7 @@ describe('kill -9 at each step', () => {
     ['recorded', 'new'],
   ];
 
-  it('leaves the old bytes or the new ones, and the next run finishes or reverts', async () => {
+  it('leaves the old bytes or the new ones, and the next run finishes or reverts', { timeout: 180_000 }, async () => {
     for (const [point, expected] of points) {
       site = await makeSite();
       await site.receipts();
