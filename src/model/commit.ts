@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { digestFile } from './digest.ts';
@@ -28,7 +39,7 @@ export interface ModelOutput {
 
 /**
  * Begins to write a model to `output`. A killed run leaves the old model or the new one; what else it leaves is
- * removed by the next run on the same output.
+ * removed by the next run on the same output. A folder that does not exist is made, and removed again by `abort`.
  *
  * @throws InputError if another run is writing there, or nothing can be written there.
  */
@@ -40,8 +51,10 @@ export function openOutput(output: string): ModelOutput {
   const token = randomBytes(6).toString('hex');
   const graphPath = temporary('graph');
   const dataPath = temporary('data');
+  let firstMade: string | undefined;
   const lock = explained(output, () => {
     refuseOddTarget(target, output);
+    firstMade = mkdirSync(directory, { recursive: true });
     const taken = takeLock(path.join(directory, `.${base}.lock`), `"${output}"`);
     removeTemporaries(directory, base);
     return taken;
@@ -72,9 +85,19 @@ export function openOutput(output: string): ModelOutput {
       }
     },
     abort() {
-      if (open) close();
+      if (!open) return;
+      close();
+      if (firstMade !== undefined) removeEmpty(directory, firstMade);
     },
   };
+}
+
+/** Removes the folders from `deepest` up to `first`, as long as they are empty. */
+function removeEmpty(deepest: string, first: string): void {
+  for (let folder = deepest; readdirSync(folder).length === 0; folder = path.dirname(folder)) {
+    rmdirSync(folder);
+    if (folder === first) return;
+  }
 }
 
 /** One sentence for a file that cannot be written. */
@@ -94,7 +117,7 @@ const WRITE_ERRORS: Record<string, string> = {
   EACCES: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
   EPERM: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
   EBUSY: 'is in use by another process: stop it or name another output',
-  ENOENT: 'lies in a folder that does not exist: create the folder first',
+  ENOENT: 'lies in a folder that is gone: create it and run again',
   ENOTDIR: 'lies in a folder that does not exist: a part of its path is a file',
   ENAMETOOLONG: 'has a longer name than this system allows: shorten it',
   EIO: 'could not be written: the disk reports an error',

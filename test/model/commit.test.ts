@@ -182,7 +182,6 @@ test('a source that changes while it is read is noticed, and nothing is left', a
 });
 
 test.each([
-  ['a folder that does not exist', (folder: string) => path.join(folder, 'none', 'm.onnx'), /create the folder first/],
   ['a folder', (folder: string) => folder, /is a directory/],
   [
     'a file in place of a folder',
@@ -193,6 +192,15 @@ test.each([
   const writing = write(source(1), outputIn(temp()));
   await expect(writing).rejects.toThrow(expected);
   await expect(writing).rejects.toBeInstanceOf(InputError);
+});
+
+test('a folder that does not exist is made, and removed again after a failure', async () => {
+  const folder = temp();
+  const output = path.join(folder, 'a', 'b', 'm.onnx');
+  openOutput(output).abort();
+  expect(readdirSync(folder)).toEqual([]);
+  await write(source(1), output);
+  expect(readdirSync(path.join(folder, 'a', 'b'))).toContain('m.onnx');
 });
 
 test.skipIf(process.platform !== 'linux')('a place that nobody may write is refused in one sentence', async () => {
