@@ -48,12 +48,15 @@ export async function writeModel(
   }
 }
 
-/** Refuses an output that is the source's own graph file, by whatever path it is named. */
+/** Refuses an output that is one of the source's own files, by whatever path it is named. */
 export function assertOutputDiffers(model: Model, output: string): void {
-  const source = statSync(model.path, { bigint: true, throwIfNoEntry: false });
   const target = statSync(output, { bigint: true, throwIfNoEntry: false });
-  if (!source || !target || source.ino !== target.ino || source.dev !== target.dev) return;
-  throw new InputError(`The output "${output}" is the model itself: name another file.`);
+  for (const file of [model.path, ...model.externalFiles]) {
+    const source = statSync(file, { bigint: true, throwIfNoEntry: false });
+    if (!source || !target || source.ino !== target.ino || source.dev !== target.dev) continue;
+    const what = file === model.path ? 'the model itself' : "the model's external data";
+    throw new InputError(`The output "${output}" is ${what}: name another file.`);
+  }
 }
 
 function writeFile(layout: FileLayout<never>, file: string): FileDigest {

@@ -70,6 +70,10 @@ export function settingsOf(options: QuantizeOptions): Settings {
       `Input \`reduce-range\` guards integer products, which \`${method}\` has none of: leave it off or use \`dynamic\`.`,
     );
   }
+  const { threads } = options;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
+    throw new InputError(`Input \`threads\` is ${threads}: give a whole number from 1, or leave it empty.`);
+  }
   const symmetric = options.weightSymmetric;
   return {
     model,
@@ -83,7 +87,7 @@ export function settingsOf(options: QuantizeOptions): Settings {
     includeNodes: options.includeNodes ?? [],
     excludeNodes: options.excludeNodes ?? [],
     allowNonFinite: options.allowNonFinite ?? false,
-    threads: options.threads,
+    threads,
     dryRun: options.dryRun ?? false,
     reportDirectory: path.resolve(options.report || path.dirname(output)),
   };

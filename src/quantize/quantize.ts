@@ -101,11 +101,12 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     return { ...dryResult(model, settings, first.plan), table };
   }
   const output = openOutput(settings.output);
-  const pool = new Pool({
-    ...(settings.threads ? { threads: settings.threads } : {}),
-    ...(context.signal ? { signal: context.signal } : {}),
-  });
+  let pool: Pool | undefined;
   try {
+    pool = new Pool({
+      ...(settings.threads === undefined ? {} : { threads: settings.threads }),
+      ...(context.signal ? { signal: context.signal } : {}),
+    });
     const { draft: final, parameters } = await measure(model, first, settings, pool, log);
     const { plan, rewrite } = final;
     for (const note of plan.notes) log.info(note);
@@ -132,7 +133,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   } catch (cause) {
     throw explainWriteError(cause, settings.output);
   } finally {
-    await pool.close();
+    await pool?.close();
     output.abort();
   }
 }

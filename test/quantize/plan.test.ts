@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { DataType, readModel } from '../../src/model/index.ts';
 import { plan, planText, type QuantizeOptions, quantize, settingsOf } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/report/index.ts';
-import { floats, graph, model, node, saveModel, tensor, value } from '../support/onnx-builder.ts';
+import { floats, graph, model, node, saveExternalModel, saveModel, tensor, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';
 
@@ -138,6 +138,7 @@ describe('bad input is one sentence and leaves nothing behind', () => {
       /^Input `calibration-data` belongs to method `static`/,
     ],
     ['4 bits', { bits: 4 }, /^4-bit weights are not in this release/],
+    ['no threads', { threads: 0 }, /^Input `threads` is 0/],
     ['3 bits', { bits: 3 }, /^Input `bits` is 3/],
     [
       'an unknown weight type',
@@ -166,6 +167,16 @@ describe('bad input is one sentence and leaves nothing behind', () => {
       await expect(quantize({ model: file, output }, { log: silentLog })).rejects.toMatchObject({ name: 'InputError' });
     }
     expect(readFileSync(file)).toEqual(bytes);
+  });
+
+  it("output equal to the model's external data", async () => {
+    const folder = temp();
+    const file = saveExternalModel(folder, mixed());
+    const bytes = readFileSync(`${file}.data`);
+    const run = quantize({ model: file, output: `${file}.data` }, { log: silentLog });
+    await expect(run).rejects.toThrow(/is the model's external data: name another file\.$/);
+    expect(readFileSync(`${file}.data`)).toEqual(bytes);
+    expect(readdirSync(folder)).toEqual(['model.onnx', 'model.onnx.data']);
   });
 
   it.each(['dynamic', 'weight-only', 'fp16'])('a model that is already quantized (%s)', async (method) => {
