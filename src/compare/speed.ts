@@ -110,11 +110,11 @@ async function time(
 
 function summarize(mode: Speed['mode'], times: Record<Side, number[]>, { seed }: SpeedOptions): Speed {
   const enough = Math.min(times.reference.length, times.model.length) >= MIN_VALUES;
-  const interval = speedupOf(mode, times, seed);
+  const { value, low, high } = speedupOf(mode, times, seed);
   return {
     mode,
-    speedup: interval.value,
-    interval: enough ? { low: interval.low, high: interval.high } : null,
+    speedup: value,
+    interval: enough ? { low, high } : null,
     referenceMs: times.reference,
     modelMs: times.model,
     referenceP50Ms: median(times.reference),

@@ -9,7 +9,7 @@ export interface SideRecord {
   /** Resident bytes after warm-up with outputs released, and the highest ever, over all its sessions. */
   residentBytes: number;
   peakBytes: number;
-  /** Wall time of its own loads and inferences, ms: what a measurement cannot do without. */
+  /** Wall time of loading the runtime and the model and of its inferences, ms: what no measurement can do without. */
   ownMs: number;
   /** Wall time of writing its outputs to disk, ms. */
   spoolMs: number;
@@ -75,7 +75,7 @@ export class Stage {
       threads: session.threads,
     };
     this.records[side].loadMs.push(session.load.ms);
-    this.records[side].ownMs += session.load.ms;
+    this.records[side].ownMs += session.load.runtimeMs + session.load.ms;
     return seat;
   }
 
