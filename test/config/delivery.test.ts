@@ -145,6 +145,26 @@ describe('delivery: commit', () => {
     expect(await site.history()).toHaveLength(1);
   });
 
+  it('sends its token once, in place of the one that a checkout left', async () => {
+    const seen: string[] = [];
+    const server = createServer((request, response) => {
+      const { rawHeaders } = request;
+      rawHeaders.forEach((name, index) => {
+        if (name.toLowerCase() === 'authorization') seen.push(rawHeaders[index + 1] ?? '');
+      });
+      response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const origin = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
+    await git(workspace, 'remote', 'set-url', 'origin', `${origin}/sarai/sarai.git`);
+    await git(workspace, 'config', `http.${origin}/.extraheader`, 'AUTHORIZATION: basic stale');
+    const result = await promote(options({ delivery: 'commit', token: 'fresh' }), context());
+    server.close();
+    expect(result.failures[0]).toMatch(/the repository does not have it/);
+    expect(seen).toEqual([`basic ${Buffer.from('x-access-token:fresh').toString('base64')}`]);
+  });
+
   it('needs a checkout', async () => {
     await expect(promote(options({ delivery: 'commit' }), context({ GITHUB_WORKSPACE: site.root }))).rejects.toThrow(
       /no git checkout with a remote 'origin'/,

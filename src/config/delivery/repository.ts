@@ -172,10 +172,14 @@ async function currentBranch(env: NodeJS.ProcessEnv, git: Repository['git']): Pr
 function authorization(remote: string, token: string | undefined): Record<string, string> {
   if (!token || !/^https?:/.test(remote)) return {};
   const { origin } = new URL(remote);
+  const key = `http.${origin}/.extraheader`;
   return {
-    GIT_CONFIG_COUNT: '1',
-    GIT_CONFIG_KEY_0: `http.${origin}/.extraheader`,
-    GIT_CONFIG_VALUE_0: `AUTHORIZATION: basic ${Buffer.from(`x-access-token:${token}`).toString('base64')}`,
+    GIT_CONFIG_COUNT: '2',
+    // An empty value drops the header that actions/checkout may have left: GitHub refuses two.
+    GIT_CONFIG_KEY_0: key,
+    GIT_CONFIG_VALUE_0: '',
+    GIT_CONFIG_KEY_1: key,
+    GIT_CONFIG_VALUE_1: `AUTHORIZATION: basic ${Buffer.from(`x-access-token:${token}`).toString('base64')}`,
   };
 }
 
