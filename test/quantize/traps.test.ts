@@ -413,10 +413,10 @@ describe('where onnxruntime.quantization 1.32 is wrong', () => {
   it("leaves the standard's Attention alone, which 1.32 takes for ONNX Runtime's", async () => {
     const attention = model(
       graph({
-        nodes: [node('Attention', ['q', 'k', 'v'], ['h']), node('MatMul', ['h', 'W'], ['y'])],
-        inputs: ['q', 'k', 'v'].map((name) => value(name, [1, 2, 4, 8])),
+        nodes: [node('Attention', ['q', 'K', 'v'], ['h']), node('MatMul', ['h', 'W'], ['y'])],
+        inputs: ['q', 'v'].map((name) => value(name, [1, 2, 4, 8])),
         outputs: [value('y', [1, 2, 4, 8])],
-        initializers: [weight('W', 8, 8)],
+        initializers: [weight('K', 1, 2, 4, 8), weight('W', 8, 8)],
       }),
       { opset: 23, irVersion: 10 },
     );
