@@ -28,7 +28,7 @@ export const group = {
 
 /** Wall times of whole processes, in alternating turns after one that does not count. */
 async function rows({ file, manifest, sizeBytes, pairs, log, openssl }) {
-  const threads = Math.min(os.availableParallelism(), 8);
+  const threads = Math.min(os.availableParallelism(), 6);
   const times = { openssl: [], together: [], create: [], verify: [] };
   let peak = 0;
   for (let pair = -1; pair < pairs; pair++) {

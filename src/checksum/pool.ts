@@ -4,7 +4,7 @@ import { entryPath } from '../entry.ts';
 import type { AnswerOf, Job, Message } from './jobs.ts';
 
 export interface PoolOptions {
-  /** Threads; one per core, at most 8, unless given: each takes 8 MiB, and the room promises 128 MiB. */
+  /** Threads; one per core, at most 6, unless given: each takes 8 MiB, and the room promises 128 MiB. */
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Told the bytes that a thread has read since it last said so. */
@@ -37,7 +37,7 @@ export class JobError extends Error {
 }
 
 export function openPool({
-  threads = Math.min(availableParallelism(), 8),
+  threads = Math.min(availableParallelism(), 6),
   signal,
   onBytes,
   script,

@@ -14,7 +14,7 @@ export interface ChecksumOptions {
   manifest: string;
   /** `verify`: folder to install the files into once every one of them matches; its manifest lists them then. */
   installTo?: string | undefined;
-  /** One per core, at most 8, unless given; each takes 8 MiB of memory. */
+  /** One per core, at most 6, unless given; each takes 8 MiB of memory. */
   threads?: number | undefined;
   /** Receipts, or folders of them, whose chunk digests `create` takes over; those beside the files unless given. */
   receipts?: readonly string[] | undefined;
