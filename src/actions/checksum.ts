@@ -1,7 +1,7 @@
 import { createManifest, verifyManifest } from '../checksum/index.ts';
 import { InputError } from '../errors.ts';
+import { pipelineSummary, readReceipt } from '../report/index.ts';
 import type { Action } from './host.ts';
-import { code, list } from './markdown.ts';
 import { bytes } from './progress.ts';
 
 /** `create` writes a manifest, `verify` checks files against it. */
@@ -11,9 +11,9 @@ export const checksum: Action<'checksum'> = async ({ mode, ...options }, context
   }
   const result = await (mode === 'create' ? createManifest : verifyManifest)(options, context);
   for (const warning of result.warnings) context.log.warning(warning);
-  const amount = `${result.files.length} file${result.files.length === 1 ? '' : 's'}, ${bytes(result.bytes)}`;
   const title = mode === 'create' ? 'Manifest written' : result.verified ? 'Files verified' : 'Files differ';
-  context.log.info(`${title}: ${result.manifest} (${amount})`);
+  const amount = `${result.files.length} file${result.files.length === 1 ? '' : 's'}, ${bytes(result.bytes)}`;
+  context.log.info(`${title}: ${result.manifest} (${amount} in ${(result.ms / 1000).toFixed(1)} s)`);
   return {
     outputs: {
       manifest: result.manifest,
@@ -22,11 +22,7 @@ export const checksum: Action<'checksum'> = async ({ mode, ...options }, context
       mismatched: result.mismatched,
       report: result.receipts,
     },
-    summary: [
-      `### ${title}`,
-      `${code(result.manifest)}: ${amount} in ${(result.ms / 1000).toFixed(1)} s.`,
-      list([...result.failures, ...result.warnings]),
-    ].join('\n\n'),
+    summary: pipelineSummary(await Promise.all(result.receipts.map(readReceipt))),
     failures: result.failures,
   };
 };

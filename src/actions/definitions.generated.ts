@@ -276,6 +276,16 @@ export const definitions = {
         "unit": "threads",
         "description": "Threads of an operator (ONNX Runtime's intra-op). Empty: as many as the runtime chooses."
       },
+      "arena": {
+        "type": "choice",
+        "values": [
+          "auto",
+          "on",
+          "off"
+        ],
+        "description": "ONNX Runtime's CPU memory arena; `auto` switches it off where an inference has outputs of 256 MiB and more, which it would keep.",
+        "default": "auto"
+      },
       "ort-path": {
         "type": "path",
         "description": "Folder of an onnxruntime-node to use instead of looking for one. Empty: node_modules, the tool cache, the cache service, then the package registry."
@@ -888,6 +898,16 @@ export const definitions = {
         "type": "integer",
         "unit": "threads",
         "description": "Threads of an operator when the models run (ONNX Runtime's intra-op). Empty: as many as the runtime chooses."
+      },
+      "arena": {
+        "type": "choice",
+        "values": [
+          "auto",
+          "on",
+          "off"
+        ],
+        "description": "ONNX Runtime's CPU memory arena; `auto` switches it off where an inference has outputs of 256 MiB and more, which it would keep.",
+        "default": "auto"
       },
       "ort-path": {
         "type": "path",

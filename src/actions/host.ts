@@ -1,11 +1,17 @@
 import type { Log } from '../report/log.ts';
+import type { Cache } from './cache.ts';
 import type { ActionName, Inputs, OutputName } from './inputs.ts';
 
 /** Where an action runs: a runner, which speaks in environment variables and workflow commands, or a terminal. */
 export interface Host {
   log: Log;
+  /** The cache service, where there is one. */
+  cache?: Cache;
   /** Whether stacks and details are wanted (`RUNNER_DEBUG`). */
   debug: boolean;
+  /** Begins a part of the work: a group in a job's log, a heading on a terminal. The next one, or `endSteps`, ends it. */
+  step(title: string): void;
+  endSteps(): void;
   /** Raw text of an input; undefined where nothing was given. */
   input(name: string): string | undefined;
   output(name: string, value: string): void;
@@ -21,6 +27,10 @@ export interface Host {
 export interface ActionContext {
   log: Log;
   signal: AbortSignal;
+  /** Begins a part of the work: a group in a job's log, a heading on a terminal. */
+  step(title: string): void;
+  /** Keeps folders between runs, where the host has such a service. */
+  cache?: Cache;
 }
 
 /** What came of an action. Its receipt is written by then. */

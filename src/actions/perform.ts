@@ -17,7 +17,13 @@ export async function perform<A extends ActionName>(
     const inputs = getInputs(name, host.input);
     const { token }: { token?: string } = inputs;
     if (token) host.secret(token);
-    const { outputs, summary, failures } = await action(inputs, { log: host.log, signal });
+    const { outputs, summary, failures } = await action(inputs, {
+      log: host.log,
+      signal,
+      step: host.step,
+      ...(host.cache ? { cache: host.cache } : {}),
+    });
+    host.endSteps();
     for (const [output, value] of Object.entries(outputs)) host.output(output, textOf(value));
     await host.summary(summary);
     for (const failure of failures.slice(0, -1)) host.log.error(failure);
@@ -26,6 +32,7 @@ export async function perform<A extends ActionName>(
     host.fail(last);
     return 1;
   } catch (error) {
+    host.endSteps();
     if (signal.aborted) {
       host.fail('Cancelled; nothing half-written is left behind.');
       return 130;

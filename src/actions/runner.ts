@@ -1,5 +1,6 @@
 import * as core from '@actions/core';
-import type { Place } from '../report/log.ts';
+import type { Log, Place } from '../report/log.ts';
+import { runnerCache } from './cache.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 
@@ -9,17 +10,31 @@ const PROGRESS_INTERVAL_MS = 5000;
 /** The GitHub runner: inputs from `INPUT_*`, outputs and summary to the files it names, annotations in the log. */
 export function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Host {
   const due = throttle(PROGRESS_INTERVAL_MS, now);
-  return {
-    debug: core.isDebug(),
-    log: {
-      info: (message) => core.info(message),
-      warning: (message, place) => core.warning(message, annotation(place)),
-      error: (message, place) => core.error(message, annotation(place)),
-      debug: (message) => core.debug(message),
-      progress: (progress) => {
-        if (due(progress)) core.info(progressLine(progress));
-      },
+  const log: Log = {
+    info: (message) => core.info(message),
+    warning: (message, place) => core.warning(message, annotation(place)),
+    error: (message, place) => core.error(message, annotation(place)),
+    debug: (message) => core.debug(message),
+    progress: (progress) => {
+      if (due(progress)) core.info(progressLine(progress));
     },
+  };
+  let grouped = false;
+  const endSteps = () => {
+    if (grouped) core.endGroup();
+    grouped = false;
+  };
+  const cache = runnerCache(env, log);
+  return {
+    log,
+    debug: core.isDebug(),
+    ...(cache ? { cache } : {}),
+    step: (title) => {
+      endSteps();
+      core.startGroup(title);
+      grouped = true;
+    },
+    endSteps,
     input: (name) => env[`INPUT_${name.replaceAll(' ', '_').toUpperCase()}`],
     output: (name, value) => core.setOutput(name, value),
     secret: (value) => core.setSecret(value),

@@ -64,6 +64,8 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
         if (progress.done >= progress.total) clearBar();
       },
     },
+    step: (title) => say(paint(1, `── ${title}`)),
+    endSteps: clearBar,
     input: (name) => flags.get(name),
     output: (name, value) => outputs.push([name, value]),
     secret: () => undefined,

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { type BigIntStats, closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { explainWriteError, openOutput } from './commit.ts';
@@ -50,12 +50,22 @@ export async function writeModel(
 
 /** Refuses an output that is one of the source's own files, by whatever path it is named. */
 export function assertOutputDiffers(model: Model, output: string): void {
-  const target = statSync(output, { bigint: true, throwIfNoEntry: false });
+  const target = statIfThere(output);
   for (const file of [model.path, ...model.externalFiles]) {
     const source = statSync(file, { bigint: true, throwIfNoEntry: false });
     if (!source || !target || source.ino !== target.ino || source.dev !== target.dev) continue;
     const what = file === model.path ? 'the model itself' : "the model's external data";
     throw new InputError(`The output "${output}" is ${what}: name another file.`);
+  }
+}
+
+/** What stands at a path; undefined where nothing does or can, which opening the output will explain. */
+function statIfThere(file: string): BigIntStats | undefined {
+  try {
+    return statSync(file, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw error;
   }
 }
 

@@ -1,0 +1,31 @@
+import { compare as run } from '../compare/index.ts';
+import { actionSummary, readReceipt } from '../report/index.ts';
+import type { Action } from './host.ts';
+import { rounded } from './outputs.ts';
+
+/** Reference against quantized model: how alike their outputs are, and how much faster it is. */
+export const compare: Action<'compare'> = async ({ dims, ranges, minSimilarity, ...options }, context) => {
+  const shapes = { ...(dims ? { dims: entries(dims) } : {}), ...(ranges ? { ranges: entries(ranges) } : {}) };
+  const result = await run({ ...options, ...shapes, minSimilarity: minSimilarity ?? null }, context);
+  const { figures } = result;
+  return {
+    outputs: {
+      verdict: result.verdict,
+      similarity: rounded(figures.similarity, 6),
+      agreement: rounded(figures.agreement ?? undefined),
+      mse: rounded(figures.mse),
+      mae: rounded(figures.mae),
+      'sqnr-db': rounded(figures.sqnrDb),
+      speedup: rounded(figures.speed.speedup),
+      regression: figures.regressions,
+      report: result.report,
+    },
+    summary: actionSummary(await readReceipt(result.report)),
+    failures: result.failures,
+  };
+};
+
+function entries(text: string): string[] {
+  const parts = text.split(/[,\n]/).map((entry) => entry.trim());
+  return parts.filter((entry) => entry !== '');
+}

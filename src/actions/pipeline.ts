@@ -1,0 +1,118 @@
+import path from 'node:path';
+import { InputError } from '../errors.ts';
+import { pipelineSummary, type Receipt, readReceipt, type Verdict } from '../report/index.ts';
+import { checksum } from './checksum.ts';
+import { compare } from './compare.ts';
+import { definitions } from './definitions.generated.ts';
+import type { Action, ActionContext, ActionResult } from './host.ts';
+import type { Inputs, OutputName } from './inputs.ts';
+import { promoteConfig } from './promote-config.ts';
+import { quantize } from './quantize.ts';
+import { writeHtmlReport } from './report-page.ts';
+import { validate } from './validate.ts';
+
+type Outputs = ActionResult<'pipeline'>['outputs'];
+
+/**
+ * The whole chain on one machine: quantize → checksum (create, verify) → validate → compare → promote, if a config is
+ * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass.
+ */
+export const pipeline: Action<'pipeline'> = async (inputs, context) => {
+  const chain = new Chain(context);
+  // Each step resolves to false where the chain ends; its failures and figures are kept.
+  const quantized = await chain.step('quantize', () => quantize(quantizeInputs(inputs), context));
+  const model = quantized?.outputs.model;
+  if (typeof model === 'string') {
+    const manifest = inputs.manifest ?? path.join(path.dirname(model), 'SHA256SUMS');
+    await chain.step('checksum create', () => checksum(checksumInputs(inputs, 'create', model, manifest), context));
+    await chain.step('checksum verify', () => checksum(checksumInputs(inputs, 'verify', model, manifest), context));
+    if (chain.failures.length === 0) {
+      const { minSimilarity, model: reference, config, ...rest } = inputs;
+      await chain.step('validate', () => validate({ ...rest, model, manifest }, context));
+      const gate = minSimilarity === undefined ? {} : { minSimilarity };
+      await chain.step('compare', () => compare({ ...rest, ...gate, reference, model }, context));
+      if (config && chain.failures.length > 0) {
+        context.log.warning(`${model} is not promoted: ${config} stays as it is.`);
+      } else if (config) {
+        await chain.step('promote', () => promoteConfig(promoteInputs(inputs, config, model), context));
+      }
+    }
+  }
+  await writeHtmlReport(inputs.report, chain.receipts);
+  return {
+    outputs: { ...chain.outputs, verdict: chain.verdict(), report: inputs.report },
+    summary: chain.receipts.length > 0 ? pipelineSummary(chain.receipts) : '',
+    failures: chain.failures,
+  };
+};
+
+/** What the steps have brought so far. A user's mistake in a later step must not lose the figures of the earlier ones. */
+class Chain {
+  readonly outputs: Outputs = {};
+  readonly failures: string[] = [];
+  readonly receipts: Receipt[] = [];
+  readonly #context: ActionContext;
+  readonly #verdicts: Verdict[] = [];
+
+  constructor(context: ActionContext) {
+    this.#context = context;
+  }
+
+  async step<A extends 'quantize' | 'checksum' | 'validate' | 'compare' | 'promote-config'>(
+    title: string,
+    run: () => Promise<ActionResult<A>>,
+  ): Promise<ActionResult<A> | undefined> {
+    this.#context.signal.throwIfAborted();
+    this.#context.step(title);
+    try {
+      const result = await run();
+      await this.#take(result);
+      return result;
+    } catch (error) {
+      if (!(error instanceof InputError) || this.#context.signal.aborted) throw error;
+      this.failures.push(`${title}: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  verdict(): Verdict {
+    if (this.failures.length > 0 || this.#verdicts.includes('fail')) return 'fail';
+    return this.#verdicts.includes('inconclusive') ? 'inconclusive' : 'pass';
+  }
+
+  async #take({ outputs, failures }: ActionResult<never>): Promise<void> {
+    const { report, verdict, ...figures } = outputs as Partial<Record<string, Outputs[OutputName<'pipeline'>]>>;
+    for (const [name, value] of Object.entries(figures)) if (isOutput(name)) this.outputs[name] = value;
+    this.failures.push(...failures);
+    if (verdict) this.#verdicts.push(verdict as Verdict);
+    for (const file of [report].flat()) {
+      if (typeof file === 'string' && file !== '') this.receipts.push(await readReceipt(file));
+    }
+  }
+}
+
+function isOutput(name: string): name is OutputName<'pipeline'> {
+  return Object.hasOwn(definitions.pipeline.outputs, name);
+}
+
+function quantizeInputs({ model, report, ...inputs }: Inputs<'pipeline'>): Inputs<'quantize'> {
+  const { minSimilarity, threads: _, ...options } = inputs;
+  // In the chain min-similarity is compare's gate; only `auto` also quantizes by it.
+  const aim = options.method === 'auto' && minSimilarity !== undefined ? { minSimilarity } : {};
+  return { ...options, ...aim, model, report, dryRun: false };
+}
+
+function checksumInputs(
+  { report }: Inputs<'pipeline'>,
+  mode: 'create' | 'verify',
+  model: string,
+  manifest: string,
+): Inputs<'checksum'> {
+  return { mode, path: [model], manifest, receipts: [report], report };
+}
+
+function promoteInputs(inputs: Inputs<'pipeline'>, config: string, model: string): Inputs<'promote-config'> {
+  const report = path.resolve(inputs.report);
+  const receipts = [report];
+  return { ...inputs, mode: 'promote', config, model: path.resolve(model), receipts, report, fullVerify: false, dryRun: false };
+}

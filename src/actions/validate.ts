@@ -1,0 +1,26 @@
+import { actionSummary, readReceipt } from '../report/index.ts';
+import { validate as run } from '../validate/index.ts';
+import type { Action } from './host.ts';
+import { rounded } from './outputs.ts';
+
+/** Five checks of one model, each with its limits. */
+export const validate: Action<'validate'> = async ({ allowInconclusive, ...options }, context) => {
+  const result = await run(options, context);
+  const forgiven = result.verdict === 'inconclusive' && allowInconclusive;
+  if (forgiven) for (const failure of result.failures) context.log.warning(failure);
+  return {
+    outputs: {
+      verdict: result.verdict,
+      passed: result.passed,
+      'load-ms': rounded(result.loadMs),
+      'latency-p50-ms': rounded(result.latencyP50Ms),
+      'latency-p95-ms': rounded(result.latencyP95Ms),
+      'memory-mb': rounded(result.memoryMb),
+      'peak-memory-mb': rounded(result.peakMemoryMb),
+      'size-mb': rounded(result.sizeMb),
+      report: result.report,
+    },
+    summary: actionSummary(await readReceipt(result.report)),
+    failures: forgiven ? [] : result.failures,
+  };
+};

@@ -1,0 +1,59 @@
+/**
+ * onnx-quantize-actions as a library: the doors of all rooms. Each room is also a subpath of its own
+ * (`onnx-quantize-actions/model`, `/quantize`, `/runtime`, …).
+ *
+ * ```js
+ * import { quantize, readModel, plan, settingsOf, silentLog } from 'onnx-quantize-actions';
+ *
+ * const options = { model: 'model.onnx', output: 'model_int8.onnx' };
+ * console.log(plan(await readModel(options.model), settingsOf(options)).nodesQuantized);
+ * const { compressionRatio, report } = await quantize(options, { log: silentLog });
+ * ```
+ *
+ * A user's mistake is thrown as `InputError`; a failing gate is a result (`verdict`, `failures`).
+ */
+export {
+  type ChecksumOptions,
+  type ChecksumResult,
+  createManifest,
+  verifyManifest,
+} from './checksum/index.ts';
+export { type CompareOptions, type CompareResult, compare } from './compare/index.ts';
+export { check, editYaml, promote, readKey, rollback } from './config/index.ts';
+export { InputError } from './errors.ts';
+export { type Model, modelFiles, readModel, type TensorRef, writeModel } from './model/index.ts';
+export {
+  type Plan,
+  type PlannedNode,
+  plan,
+  planText,
+  type QuantizeOptions,
+  type QuantizeResult,
+  quantize,
+  settingsOf,
+} from './quantize/index.ts';
+export {
+  actionSummary,
+  type Environment,
+  type FileIdentity,
+  htmlReport,
+  type Log,
+  pipelineSummary,
+  type Progress,
+  parseReceipt,
+  type Receipt,
+  readReceipt,
+  silentLog,
+  VERSION,
+  type Verdict,
+} from './report/index.ts';
+export {
+  environment,
+  type Feeds,
+  loadSamples,
+  openSession,
+  resolveRuntime,
+  type Session,
+  type Tensor,
+} from './runtime/index.ts';
+export { type ValidateOptions, type ValidateResult, validate } from './validate/index.ts';
