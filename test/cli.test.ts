@@ -2,7 +2,17 @@ import { chmodSync, copyFileSync, mkdirSync, readdirSync, symlinkSync, truncateS
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataType } from '../src/model/index.ts';
-import { external, floats, graph, model, node, saveExternalModel, saveModel, tensor, value } from './support/onnx-builder.ts';
+import {
+  external,
+  floats,
+  graph,
+  model,
+  node,
+  saveExternalModel,
+  saveModel,
+  tensor,
+  value,
+} from './support/onnx-builder.ts';
 import { runCli } from './support/program.ts';
 import { realModels } from './support/real-models.ts';
 import { smallModel } from './support/small-model.ts';
@@ -64,7 +74,19 @@ describe('preflight', () => {
   it('says what is missing before anything runs', async () => {
     const folder = temp();
     const { code, stdout } = await runCli(
-      ['preflight', '--model', 'absent.onnx', '--output', 'no/such/folder/out.onnx', '--restart-command', 'no-such-program x', '--config', 'no.yaml', '--health-url', 'http://127.0.0.1:9/health'],
+      [
+        'preflight',
+        '--model',
+        'absent.onnx',
+        '--output',
+        'no/such/folder/out.onnx',
+        '--restart-command',
+        'no-such-program x',
+        '--config',
+        'no.yaml',
+        '--health-url',
+        'http://127.0.0.1:9/health',
+      ],
       folder,
     );
     expect(code).toBe(1);
@@ -91,7 +113,8 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
   {
     what: 'a file that is not ONNX',
     says: /model\.onnx/,
-    prepare: (folder) => void writeFileSync(path.join(folder, 'model.onnx'), 'This is a text and no model.\n'.repeat(20)),
+    prepare: (folder) =>
+      void writeFileSync(path.join(folder, 'model.onnx'), 'This is a text and no model.\n'.repeat(20)),
   },
   {
     what: 'an empty file',
@@ -108,7 +131,11 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
     },
   },
   { what: 'no file', says: /model\.onnx/, prepare: () => undefined },
-  { what: 'a directory', says: /director|folder/, prepare: (folder) => void mkdirSync(path.join(folder, 'model.onnx')) },
+  {
+    what: 'a directory',
+    says: /director|folder/,
+    prepare: (folder) => void mkdirSync(path.join(folder, 'model.onnx')),
+  },
   {
     what: 'external data that is missing',
     says: /model\.onnx\.data/,
@@ -149,12 +176,20 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
   {
     what: 'weights with NaN',
     says: /NaN/,
-    prepare: (folder) => void saveModel(folder, smallModel((weights) => void (weights[5] = Number.NaN))),
+    prepare: (folder) =>
+      void saveModel(
+        folder,
+        smallModel((weights) => void (weights[5] = Number.NaN)),
+      ),
   },
   {
     what: 'weights with Inf',
     says: /infinite/,
-    prepare: (folder) => void saveModel(folder, smallModel((weights) => void (weights[5] = Number.POSITIVE_INFINITY))),
+    prepare: (folder) =>
+      void saveModel(
+        folder,
+        smallModel((weights) => void (weights[5] = Number.POSITIVE_INFINITY)),
+      ),
   },
   {
     what: 'FP16 weights',
@@ -208,7 +243,9 @@ describe('bad input', () => {
   it('a model that is quantized already', async () => {
     const folder = temp();
     saveModel(folder, smallModel());
-    expect(await runCli(['quantize', '--model', 'model.onnx', '--report', 'report'], folder)).toMatchObject({ code: 0 });
+    expect(await runCli(['quantize', '--model', 'model.onnx', '--report', 'report'], folder)).toMatchObject({
+      code: 0,
+    });
     const before = listing(folder);
     await expectOneSentence(
       await runCli(['quantize', '--model', 'model_int8.onnx', '--report', 'report'], folder),
@@ -242,7 +279,10 @@ describe('bad input', () => {
   });
 });
 
-async function expectOneSentence({ code, stdout, stderr }: { code: number | null; stdout: string; stderr: string }, says: RegExp) {
+async function expectOneSentence(
+  { code, stdout, stderr }: { code: number | null; stdout: string; stderr: string },
+  says: RegExp,
+) {
   const errors = stderr.split('\n').filter((line) => line.startsWith('error: '));
   expect(errors, stderr).toHaveLength(1);
   expect(errors[0]).toMatch(says);

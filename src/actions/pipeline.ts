@@ -114,5 +114,14 @@ function checksumInputs(
 function promoteInputs(inputs: Inputs<'pipeline'>, config: string, model: string): Inputs<'promote-config'> {
   const report = path.resolve(inputs.report);
   const receipts = [report];
-  return { ...inputs, mode: 'promote', config, model: path.resolve(model), receipts, report, fullVerify: false, dryRun: false };
+  return {
+    ...inputs,
+    mode: 'promote',
+    config,
+    model: path.resolve(model),
+    receipts,
+    report,
+    fullVerify: false,
+    dryRun: false,
+  };
 }

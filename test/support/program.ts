@@ -18,12 +18,18 @@ export interface FinishedAction extends Finished {
 
 /** Environment without what a runner or an earlier test put there. */
 export function cleanEnvironment(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(INPUT_|GITHUB_|RUNNER_|ACTIONS_|CI$|VITEST)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(INPUT_|GITHUB_|RUNNER_|ACTIONS_|CI$|VITEST)/.test(name),
+  );
   return { ...Object.fromEntries(kept), ...extra };
 }
 
 /** Runs the command line in a process of its own. `onStart` may signal it. */
-export function runCli(args: string[], cwd: string, onStart?: (kill: (signal: NodeJS.Signals) => void) => void): Promise<Finished> {
+export function runCli(
+  args: string[],
+  cwd: string,
+  onStart?: (kill: (signal: NodeJS.Signals) => void) => void,
+): Promise<Finished> {
   return run([path.join(lib, 'cli.js'), ...args], cwd, cleanEnvironment(), onStart);
 }
 
@@ -39,10 +45,12 @@ export async function runAction(
   const [output, summary] = [path.join(folder, 'output'), path.join(folder, 'summary')];
   for (const file of [output, summary]) writeFileSync(file, '');
   const given = Object.entries(inputs).map(([key, value]) => [`INPUT_${key.toUpperCase()}`, value]);
-  const script = `const { runAction } = await import(${JSON.stringify(pathToFileURL(path.join(lib, 'actions/main.js')).href)});
-    await runAction(${JSON.stringify(name)});`;
+  // A file and no `-e`, whose Node.js options workers would inherit.
+  const entry = path.join(folder, 'entry.mjs');
+  const bundle = JSON.stringify(pathToFileURL(path.join(lib, 'actions/main.js')).href);
+  writeFileSync(entry, `import { runAction } from ${bundle};\nawait runAction(${JSON.stringify(name)});\n`);
   const finished = await run(
-    ['--input-type=module', '-e', script],
+    [entry],
     cwd,
     cleanEnvironment({ GITHUB_OUTPUT: output, GITHUB_STEP_SUMMARY: summary, ...Object.fromEntries(given), ...env }),
   );
