@@ -179,7 +179,7 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
     prepare: (folder) =>
       void saveModel(
         folder,
-        smallModel((weights) => void (weights[5] = Number.NaN)),
+        smallModel((weights) => weights.fill(Number.NaN, 5, 6)),
       ),
   },
   {
@@ -188,7 +188,7 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
     prepare: (folder) =>
       void saveModel(
         folder,
-        smallModel((weights) => void (weights[5] = Number.POSITIVE_INFINITY)),
+        smallModel((weights) => weights.fill(Number.POSITIVE_INFINITY, 5, 6)),
       ),
   },
   {

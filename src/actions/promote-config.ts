@@ -1,4 +1,4 @@
-import { type ChangeOutcome, check, promote, rollback } from '../config/index.ts';
+import { type ChangeOutcome, promote, rollback } from '../config/index.ts';
 import { InputError } from '../errors.ts';
 import { actionSummary } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
@@ -11,12 +11,7 @@ export const promoteConfig: Action<'promote-config'> = async ({ mode, ...inputs 
     if (!model) throw new InputError('Input "model" is missing; name the model to promote.');
     return changed(await promote({ ...inputs, model }, context));
   }
-  const result = await check(inputs, context);
-  return {
-    outputs: { changed: false, summary: result.markdown, report: result.report },
-    summary: result.markdown,
-    failures: result.failures,
-  };
+  throw new InputError('Input "mode" is "check", which this build does not have; use promote or rollback.');
 };
 
 function changed(outcome: ChangeOutcome): ActionResult<'promote-config'> {

@@ -2,7 +2,7 @@ import { floats, graph, model, node, value } from './onnx-builder.ts';
 import { seeded } from './random.ts';
 
 /** Two MatMuls with a Relu between them: x [batch, 64] → y [batch, 32]. `spoil` may change the weights. */
-export function smallModel(spoil: (weights: Float32Array) => void = () => undefined) {
+export function smallModel(spoil: (weights: Float32Array) => unknown = () => undefined) {
   const random = seeded(7);
   const first = random.floats(64 * 128, 0.1);
   spoil(first);
