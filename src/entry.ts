@@ -7,7 +7,7 @@ export const ENTRIES = {
   'checksum-worker': 'checksum/worker',
   'session-process': 'runtime/session-process',
   'cache-service': 'actions/cache-service',
-  'html-report': 'actions/html-report',
+  'html-report': 'report/html-report',
 } as const;
 
 export type EntryName = keyof typeof ENTRIES;

@@ -19,7 +19,7 @@ export {
   verifyManifest,
 } from './checksum/index.ts';
 export { type CompareOptions, type CompareResult, compare } from './compare/index.ts';
-export { editYaml, promote, readKey, rollback } from './config/index.ts';
+export { checkConfig, editYaml, promote, readKey, rollback } from './config/index.ts';
 export { InputError } from './errors.ts';
 export { type Model, modelFiles, readModel, type TensorRef, writeModel } from './model/index.ts';
 export {
@@ -36,7 +36,6 @@ export {
   actionSummary,
   type Environment,
   type FileIdentity,
-  htmlReport,
   type Log,
   type Progress,
   parseReceipt,

@@ -1,6 +1,7 @@
-import { type ChangeOutcome, promote, rollback } from '../config/index.ts';
+import path from 'node:path';
+import { type ChangeOutcome, type CheckResult, checkConfig, promote, rollback } from '../config/index.ts';
 import { InputError } from '../errors.ts';
-import { actionSummary } from '../report/index.ts';
+import { actionSummary, escapeMarkdown, inlineCode, type Log } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
 
 /** `check` looks at a config, `promote` writes a proved model into it, `rollback` returns it to what it was. */
@@ -11,8 +12,34 @@ export const promoteConfig: Action<'promote-config'> = async ({ mode, ...inputs 
     if (!model) throw new InputError('Input "model" is missing; name the model to promote.');
     return changed(await promote({ ...inputs, model }, context));
   }
-  throw new InputError('Input "mode" is "check", which this build does not have; use promote or rollback.');
+  return checked(await checkConfig(inputs, context), inputs.config, inputs.projectRoot ?? '.', context.log);
 };
+
+/** Findings become annotations on their lines; the failure itself only counts them. */
+function checked(
+  { annotations, findings, failures, table, verdict, report }: CheckResult,
+  config: string,
+  projectRoot: string,
+  log: Log,
+): ActionResult<'promote-config'> {
+  for (const { severity, message, place } of annotations) {
+    const file = path.relative('.', path.resolve(projectRoot, place.file)).replaceAll(path.sep, '/');
+    if (severity === 'error') log.error(message, { ...place, file });
+    else if (severity === 'warning') log.warning(message, { ...place, file });
+    else log.info(`${file}:${place.line ?? 1}: ${message}`);
+  }
+  const lines = findings.map(({ severity, message, place }) => {
+    return `- **${severity}** ${inlineCode(`${place.file}:${place.line ?? 1}`)} ${escapeMarkdown(message)}`;
+  });
+  const title = `## Config check: ${verdict} (${inlineCode(config)})`;
+  const markdown = [title, lines.join('\n') || 'No findings.', table].filter((part) => part !== '').join('\n\n');
+  const errors = `${failures.length} error${failures.length === 1 ? '' : 's'}`;
+  return {
+    outputs: { changed: false, summary: markdown, report },
+    summary: markdown,
+    failures: failures.length > 0 ? [`${config} has ${errors}: mend the lines that are annotated.`] : [],
+  };
+}
 
 function changed(outcome: ChangeOutcome): ActionResult<'promote-config'> {
   return {

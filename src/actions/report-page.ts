@@ -8,7 +8,7 @@ import type { Receipt } from '../report/index.ts';
 export async function writeHtmlReport(folder: string, receipts: readonly Receipt[]): Promise<void> {
   if (receipts.length === 0) return;
   const { href } = pathToFileURL(entryPath('html-report'));
-  const { htmlReport }: typeof import('./html-report.ts') = await import(/* webpackIgnore: true */ href);
+  const { htmlReport }: typeof import('../report/html-report.ts') = await import(/* webpackIgnore: true */ href);
   await mkdir(folder, { recursive: true });
   await writeFile(path.join(folder, 'report.html'), htmlReport(receipts));
 }
