@@ -76,7 +76,7 @@ function stub(action) {
 
 function commandLine() {
   const source = readFileSync(path.join(root, 'lib', 'cli.js'), 'utf8');
-  const text = source.replace("import('./actions/main.js')", "import('./index.js')");
+  const text = source.replace(/import\(['"]\.\/actions\/main\.js['"]\)/, "import('./index.js')");
   if (text === source) throw new Error('lib/cli.js no longer imports ./actions/main.js');
   return text.replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n');
 }
