@@ -93,13 +93,19 @@ function collectPackage(source, packages) {
   const text = file
     ? readFileSync(path.join(folder, file), 'utf8').replaceAll('\r\n', '\n').trim()
     : 'No licence file.';
-  packages.set(`${name}@${version}`, `${name} ${version} (${license})\n\n${text}\n`);
+  packages.set(`${name} ${version}`, { license, text });
 }
 
+/** Packages with the same licence text share one copy of it. */
 function licences(packages) {
-  const names = [...packages.keys()].sort();
-  const rule = `\n${'-'.repeat(80)}\n\n`;
-  return `Third-party packages inside these bundles, with their licences.\n${rule}${names.map((name) => packages.get(name)).join(rule)}`;
+  const byText = new Map();
+  for (const name of [...packages.keys()].sort()) {
+    const { license, text } = packages.get(name);
+    byText.set(text, [...(byText.get(text) ?? []), `${name} (${license})`]);
+  }
+  const rule = `\n\n${'-'.repeat(80)}\n\n`;
+  const parts = [...byText].map(([text, names]) => `${names.join('\n')}\n\n${text}`);
+  return `${['Third-party packages inside these bundles, with their licences.', ...parts].join(rule)}\n`;
 }
 
 function write(folder, texts) {
@@ -124,7 +130,6 @@ function inspect(texts, total) {
   if (total > MAX_BYTES) problems.push(`${(total / 1e6).toFixed(2)} MB are more than ${MAX_BYTES / 1e6} MB`);
   for (const [name, text] of texts) {
     if (text.includes(root)) problems.push(`${name} names a path of this machine`);
-    if (/\.node["'`]/.test(text) && name !== 'session-process.js') problems.push(`${name} may load a native library`);
   }
   return problems;
 }

@@ -1,12 +1,12 @@
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** Every worker, child process and part loaded only when needed: its name in `dist/` and its module in `src/` and `lib/`. */
 export const ENTRIES = {
   'quantize-worker': 'quantize/stream/worker',
   'checksum-worker': 'checksum/worker',
   'session-process': 'runtime/session-process',
-  'cache-service': 'actions/cache-service',
+  'runner-services': 'runner-services',
   'html-report': 'report/html-report',
 } as const;
 
@@ -23,4 +23,14 @@ export function entryPath(name: EntryName): string {
   if (path.basename(here) === 'entry.ts') return path.join(directory, '..', 'lib', `${ENTRIES[name]}.js`);
   if (path.basename(here) === 'entry.js') return path.join(directory, `${ENTRIES[name]}.js`);
   return path.join(directory, `${name}.js`);
+}
+
+/** The clients of a runner's services and of GitHub, loaded at the first use. */
+export function loadRunnerServices(): Promise<typeof import('./runner-services.ts')> {
+  return loadEntry('runner-services');
+}
+
+/** Imports an entry's module. Bundlers must not follow it: they would put it into the bundle that it was kept out of. */
+export function loadEntry<Module>(name: EntryName): Promise<Module> {
+  return import(/* webpackIgnore: true */ pathToFileURL(entryPath(name)).href);
 }

@@ -1,5 +1,4 @@
-import { pathToFileURL } from 'node:url';
-import { entryPath } from '../entry.ts';
+import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Log } from '../report/log.ts';
 
@@ -13,10 +12,6 @@ export interface Cache {
 /** The cache service of the runner; undefined outside one. Its client is loaded at the first use. */
 export function runnerCache(env: NodeJS.ProcessEnv, log: Log): Cache | undefined {
   if (!env.ACTIONS_RUNTIME_TOKEN || !(env.ACTIONS_RESULTS_URL || env.ACTIONS_CACHE_URL)) return undefined;
-  const load = (): Promise<typeof import('./cache-service.ts')> => {
-    const { href } = pathToFileURL(entryPath('cache-service'));
-    return import(/* webpackIgnore: true */ href);
-  };
   const guarded = async <T>(what: string, otherwise: T, work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -26,7 +21,15 @@ export function runnerCache(env: NodeJS.ProcessEnv, log: Log): Cache | undefined
     }
   };
   return {
-    restore: (folder, key) => guarded('restore', false, async () => (await load()).restore(folder, key)),
-    save: (folder, key) => guarded('save', undefined, async () => (await load()).save(folder, key)),
+    restore: (folder, key) =>
+      guarded('restore', false, async () => {
+        const { restoreCache } = await loadRunnerServices();
+        return (await restoreCache([folder], key)) !== undefined;
+      }),
+    save: (folder, key) =>
+      guarded('save', undefined, async () => {
+        const { saveCache } = await loadRunnerServices();
+        await saveCache([folder], key);
+      }),
   };
 }

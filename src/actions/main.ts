@@ -27,7 +27,7 @@ const ACTIONS: { [A in ActionName]: Action<A> } = {
 
 /** Runs an action as the GitHub runner starts it: inputs from the environment, the exit code set and not forced. */
 export async function runAction(name: ActionName): Promise<void> {
-  const host = runnerHost(process.env, () => performance.now());
+  const host = await runnerHost(process.env, () => performance.now());
   await untilSignalled((signal) => start(name, host, signal));
 }
 

@@ -1,4 +1,5 @@
-import * as core from '@actions/core';
+import type { AnnotationProperties } from '@actions/core';
+import { loadRunnerServices } from '../entry.ts';
 import type { Log, Place } from '../report/log.ts';
 import { runnerCache } from './cache.ts';
 import type { Host } from './host.ts';
@@ -8,7 +9,8 @@ import { progressLine, throttle } from './progress.ts';
 const PROGRESS_INTERVAL_MS = 5000;
 
 /** The GitHub runner: inputs from `INPUT_*`, outputs and summary to the files it names, annotations in the log. */
-export function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Host {
+export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Promise<Host> {
+  const { core } = await loadRunnerServices();
   const due = throttle(PROGRESS_INTERVAL_MS, now);
   const log: Log = {
     info: (message) => core.info(message),
@@ -46,7 +48,7 @@ export function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Host {
   };
 }
 
-function annotation(place: Place | undefined): core.AnnotationProperties {
+function annotation(place: Place | undefined): AnnotationProperties {
   if (!place) return {};
   return {
     file: place.file,

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { getOctokit } from '@actions/github';
+import { loadRunnerServices } from '../../entry.ts';
 import { InputError, messageOf } from '../../errors.ts';
 import { lineDiff } from '../diff.ts';
 import type { ConfigContext } from '../options.ts';
@@ -53,6 +53,7 @@ export async function proposeEdit(
     throw new InputError(`'${head}' has moved while it was written; run again.`);
   }
 
+  const { getOctokit } = await loadRunnerServices();
   const octokit = getOctokit(options.token, env.GITHUB_API_URL ? { baseUrl: env.GITHUB_API_URL } : {});
   const { pulls } = octokit.rest;
   const title = `Promote ${delivery.entry.model?.path ?? repository.file}`;
