@@ -83,6 +83,7 @@ export const bytesOf = (array: ArrayBufferView): Uint8Array =>
 
 /** Encodes numbers as a tensor's bytes; integers are rounded, `bool` is "not zero". */
 export function encode(dtype: NumericDType, values: ArrayLike<number | bigint>): Uint8Array {
+  if (dtype === 'float32' && values instanceof Float64Array) return bytesOf(new Float32Array(values));
   const array = new ARRAYS[dtype](values.length);
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;

@@ -75,8 +75,8 @@ async function generated(inputs: readonly ValueInfo[], options: SampleOptions): 
     sampleRate: options.sampleRate ?? DEFAULT_SAMPLE_RATE,
   };
   const notes = new Set<string>();
-  generateFeeds(recipe, 0, notes);
-  if (count > 1 && digestOf(generateFeeds(recipe, 0)) === digestOf(generateFeeds(recipe, 1))) {
+  const first = generateFeeds(recipe, 0, notes);
+  if (count > 1 && digestOf(first) === digestOf(generateFeeds(recipe, 1))) {
     notes.add('The inputs leave no room for samples that differ; give ranges.');
   }
   return {
