@@ -140,7 +140,8 @@ async function tell({ name, project, flags: own, says }) {
     '--max-latency-p50-ms',
     '2500',
   ];
-  const cost = ['--max-seconds', '8'];
+  // One thread: two that share a busy machine wait for each other, and the times say more about that than about the model.
+  const cost = ['--max-seconds', '8', ...(says ? ['--threads', '1'] : [])];
   const config = [
     '--config',
     'config/sarai.yaml',

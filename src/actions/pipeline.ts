@@ -71,12 +71,13 @@ class Chain {
     } catch (error) {
       if (!(error instanceof InputError) || this.#context.signal.aborted) throw error;
       this.failures.push(`${title}: ${error.message}`);
+      this.#verdicts.push('fail');
       return undefined;
     }
   }
 
   verdict(): Verdict {
-    if (this.failures.length > 0 || this.#verdicts.includes('fail')) return 'fail';
+    if (this.#verdicts.includes('fail')) return 'fail';
     return this.#verdicts.includes('inconclusive') ? 'inconclusive' : 'pass';
   }
 
@@ -84,7 +85,9 @@ class Chain {
     const { report, verdict, ...figures } = outputs as Partial<Record<string, Outputs[OutputName<'pipeline'>]>>;
     for (const [name, value] of Object.entries(figures)) if (isOutput(name)) this.outputs[name] = value;
     this.failures.push(...failures);
+    // An inconclusive step fails the chain without saying that the model is bad.
     if (verdict) this.#verdicts.push(verdict as Verdict);
+    else if (failures.length > 0) this.#verdicts.push('fail');
     for (const file of [report].flat()) {
       if (typeof file === 'string' && file !== '') this.receipts.push(await readReceipt(file));
     }
