@@ -105,10 +105,44 @@ function defaultOf(value, { type, values, description }, where) {
   return { default: String(value.default), ...(description.includes('Empty: no limit.') ? { emptyIsNone: true } : {}) };
 }
 
+/** An entry that several actions have stands once: the root action repeats nearly all of them, and bundles stay small. */
 function definitionsModule(all) {
+  const uses = new Map();
+  for (const { inputs, outputs } of Object.values(all)) {
+    for (const [name, entry] of [...Object.entries(inputs), ...Object.entries(outputs)]) {
+      const text = JSON.stringify(entry, undefined, 2);
+      uses.set(text, { count: (uses.get(text)?.count ?? 0) + 1, name: uses.get(text)?.name ?? name });
+    }
+  }
+  const taken = new Set();
+  const names = new Map();
+  for (const [text, { count, name }] of uses) {
+    if (count === 1) continue;
+    let constant = name.replaceAll('-', '_');
+    while (taken.has(constant)) constant += '_';
+    taken.add(constant);
+    names.set(text, constant);
+  }
+  const reference = (entry) => names.get(JSON.stringify(entry, undefined, 2)) ?? JSON.stringify(entry);
+  const group = (entries) => {
+    const lines = Object.entries(entries).map(([name, entry]) => `      '${name}': ${reference(entry)},`);
+    return `{\n${lines.join('\n')}\n    }`;
+  };
+  const actions = Object.entries(all).map(([name, { description, inputs, outputs }]) =>
+    [
+      `  '${name}': {`,
+      `    description: ${JSON.stringify(description)},`,
+      `    inputs: ${group(inputs)},`,
+      `    outputs: ${group(outputs)},`,
+      '  },',
+    ].join('\n'),
+  );
   return [
     '// Written by scripts/generate.mjs from the action.yml files; do not edit.',
-    `export const definitions = ${JSON.stringify(all, undefined, 2)} as const;`,
+    ...[...names].map(([text, constant]) => `const ${constant} = ${text} as const;`),
+    'export const definitions = {',
+    ...actions,
+    '} as const;',
     '',
   ].join('\n');
 }

@@ -1,5 +1,7 @@
-// What only a runner or a pull request needs: workflow commands, the cache service, GitHub's API. In dist/ it is a bundle
-// of its own, because these clients are larger than all the rest and share theirs; `loadRunnerServices` brings it in.
+// What only a runner, a pull request or a download needs: workflow commands, the cache service, GitHub's API, HTTP through
+// proxies. In dist/ it is a bundle of its own, because these clients are larger than all the rest and share an HTTP
+// client; `loadRunnerServices` brings it in.
 export { restoreCache, saveCache } from '@actions/cache';
 export * as core from '@actions/core';
 export { getOctokit } from '@actions/github';
+export { Agent, fetch, ProxyAgent } from 'undici';

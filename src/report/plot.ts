@@ -1,5 +1,5 @@
 import { BarChart as Bars, LineChart as Lines, ScatterChart as Scatter } from 'echarts/charts';
-import { GridComponent, LegendComponent, MarkLineComponent } from 'echarts/components';
+import { GridSimpleComponent, LegendPlainComponent, MarkLineComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
 import { barLabels, number } from './format.ts';
@@ -30,7 +30,7 @@ const MAX_LABEL = 34;
 export function plotElement(chart: Chart, id: string): string | undefined {
   const drawn = chart.kind === 'bars' ? bars(chart) : chart.kind === 'runs' ? runs(chart) : trend(chart);
   if (drawn === undefined) return undefined;
-  echarts.use([Bars, Lines, Scatter, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer]);
+  echarts.use([Bars, Lines, Scatter, GridSimpleComponent, LegendPlainComponent, MarkLineComponent, SVGRenderer]);
   const canvas = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: drawn.height });
   try {
     canvas.setOption({

@@ -6,7 +6,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
-import { Agent, type Dispatcher, fetch, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
+import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Log } from '../report/log.ts';
 import type { NpmConfig } from './npm-config.ts';
@@ -65,9 +66,10 @@ const tarballUrl = (registry: string, { name, version }: Tarball): URL =>
 async function fetchTarball(tarball: Tarball, file: string, options: DownloadOptions): Promise<void> {
   const { config, signal, log } = options;
   const url = tarballUrl(config.registry, tarball);
-  const dispatcher = dispatcherFor(url, options);
+  const dispatcher = await dispatcherFor(url, options);
   try {
     log.info(`Downloading ${url.href}`);
+    const { fetch } = await loadRunnerServices();
     const response = await fetch(url, {
       dispatcher,
       headers: config.authorization ? { authorization: config.authorization } : {},
@@ -102,7 +104,8 @@ async function fetchTarball(tarball: Tarball, file: string, options: DownloadOpt
   }
 }
 
-function dispatcherFor(url: URL, { config, stallMs = 30_000 }: DownloadOptions): Dispatcher {
+async function dispatcherFor(url: URL, { config, stallMs = 30_000 }: DownloadOptions): Promise<Dispatcher> {
+  const { Agent, ProxyAgent } = await loadRunnerServices();
   const timeouts = { headersTimeout: stallMs, bodyTimeout: stallMs, connect: { timeout: stallMs } };
   const proxy = config.proxyFor(url);
   return proxy ? new ProxyAgent({ uri: proxy, ...timeouts }) : new Agent(timeouts);
