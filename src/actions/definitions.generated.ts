@@ -284,7 +284,7 @@ const min_similarity = {
 const min_agreement = {
   "type": "number",
   "unit": "0 to 1",
-  "description": "Lowest share of equal top-1 answers where an output looks like logits. Empty: no limit."
+  "description": "Lowest share of equal top-1 answers where an output looks like logits; where none does, of the rows of all float outputs. Empty: no limit."
 } as const;
 const max_mse = {
   "type": "number",

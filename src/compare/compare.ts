@@ -234,6 +234,7 @@ async function measure(setup: Setup, folder: string): Promise<Measured> {
   try {
     const quality = await compareQuality(stage, samples, {
       reference: setup.reference.model,
+      agreementWanted: options.minAgreement !== undefined,
       folder,
       stored,
       ...(keep ? { keep } : {}),

@@ -100,7 +100,7 @@ function gate(
       ? `the limit ${show(limit)}`
       : `${show(limit)}, the limit that ${source} ${show(origin as number)} leaves`;
   if (figure === null) {
-    const sentence = `There is no ${name} to hold against ${against}: no output looks like logits; drop the limit or use min-similarity.`;
+    const sentence = `There is no ${name} to hold against ${against}: no float output has rows; drop the limit or use min-similarity.`;
     return { ...held, verdict: 'fail', sentence };
   }
   const verdict = name === 'speedup' ? speedVerdict(speed, limit) : passes(name, figure, limit) ? 'pass' : 'fail';

@@ -50,11 +50,16 @@ const TRANSPARENT = new Set(
  * states, normalized features and images are none.
  */
 export function looksLikeLogits(graph: GraphProto, output: string, dims: readonly number[]): boolean {
-  const columns = dims.at(-1) ?? 0;
-  if (dims.length < 2 || dims.length > 3 || columns < 2 || columns > MAX_CLASSES) return false;
+  if (dims.length > 3 || !hasRows(dims)) return false;
   const producer = scoreProducer(graph, output);
   if (!producer) return false;
   return SCORES.has(producer.opType) || (dims.length === 2 && SCORES_OF_IMAGES.has(producer.opType));
+}
+
+/** Whether a tensor is rows of 2 to 2^20 columns, of which one is the greatest. */
+export function hasRows(dims: readonly number[]): boolean {
+  const columns = dims.at(-1) ?? 0;
+  return dims.length >= 2 && columns >= 2 && columns <= MAX_CLASSES;
 }
 
 /** The node that made the values of `output`, behind all transparent ones. */

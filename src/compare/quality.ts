@@ -3,7 +3,7 @@ import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { declaredOutputs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
-import { looksLikeLogits } from './logits.ts';
+import { hasRows, looksLikeLogits } from './logits.ts';
 import { megabytes } from './memory.ts';
 import { CHUNK_ELEMENTS, createKernels, type Kernels } from './metrics/kernels.ts';
 import { compareOutputs, type OutputComparison, type StoredTensor } from './metrics/outputs.ts';
@@ -13,6 +13,8 @@ import type { Side, Stage } from './stage.ts';
 export interface QualityOptions {
   /** The reference's graph says which outputs look like logits. */
   reference: Model;
+  /** Whether a share of equal top-1 answers is asked for, so that rows count even where nothing looks like logits. */
+  agreementWanted: boolean;
   /** Temporary folder for outputs. */
   folder: string;
   /** Outputs of the reference by sample, where they are already there. */
@@ -60,8 +62,12 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       bytes = outputs.reduce((sum, { length }) => sum + length, 0);
       await options.sized(bytes);
       // Only now is it known how long a row of classes is.
-      for (const { name, dims, dtype } of outputs) {
-        logits.set(name, isFloat(dtype) && looksLikeLogits(options.reference.proto.graph!, name, dims));
+      const floats = outputs.filter(({ dtype }) => isFloat(dtype));
+      for (const { name, dims } of floats) {
+        logits.set(name, looksLikeLogits(options.reference.proto.graph!, name, dims));
+      }
+      if (options.agreementWanted && ![...logits.values()].includes(true)) {
+        for (const { name, dims } of floats) logits.set(name, hasRows(dims));
       }
       const widest = outputs.filter(({ name }) => logits.get(name)).map(({ dims }) => dims.at(-1)!);
       kernels = createKernels(Math.max(CHUNK_ELEMENTS, ...widest));

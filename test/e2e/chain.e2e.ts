@@ -35,7 +35,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
       'sudo systemctl restart sarai': state,
       '127.0.0.1:8080': `127.0.0.1:${port}`,
       // A small model on a shared machine says nothing about SARAi's latency; the other gates stay.
-      "min-speedup: '2.0'": "min-speedup: ''",
+      'min-speedup: "2.0"': 'min-speedup: ""',
     });
     const workflows = path.join(sandbox.consumer, '.github', 'workflows');
     for (const name of ['quantize.yml', 'rollback.yml']) {
