@@ -1,7 +1,7 @@
 import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import { assertUnchanged, explainWriteError, openOutput, readModel, rootOf, writeModel } from '../model/index.ts';
+import { copyModel } from '../model/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { type ManifestPaths, mergeManifest, nameIn } from './files.ts';
 import { openPool } from './pool.ts';
@@ -15,9 +15,7 @@ export interface Installed {
 
 /**
  * Installs verified files into `folder` under the names they have in the manifest, and adds them to the manifest there.
- * A model is written as quantize writes one: its graph's rename is the only commit, so a killed run leaves the old
- * model or the new one. Where other weights stand under the same name the new ones get another, and the graph that
- * names them other bytes; everything else keeps its bytes and is not hashed again.
+ * Models go there by `copyModel`, in one step each; what keeps its bytes is not hashed again.
  * @throws InputError where something cannot be written there.
  */
 export async function install(
@@ -49,37 +47,17 @@ export async function install(
   return installed;
 }
 
-/** Copies a model, or writes it anew where its weights cannot keep their name. */
+/** Copies a model. What keeps its bytes keeps its digests. */
 async function installModel(
   graph: string,
   files: readonly string[],
   target: string,
   digests: ReadonlyMap<string, FileDigests>,
 ): Promise<Map<string, FileDigests>> {
-  const model = await readModel(graph);
-  const [data, ...more] = files.filter((file) => file !== graph);
-  const plain = `${path.basename(target)}.data`;
-  if (more.length === 0 && (data === undefined || path.basename(data) === plain)) {
-    const output = openOutput(target);
-    try {
-      if (data !== undefined) await copyFile(data, output.dataPath);
-      if (data === undefined || (await output.nameData(digests.get(data)!)) === plain) {
-        await copyFile(graph, output.graphPath);
-        assertUnchanged(model.stamps);
-        output.commit(data && plain);
-        const copies = data === undefined ? [graph] : [graph, data];
-        return new Map(copies.map((file) => [file === graph ? target : `${target}.data`, digests.get(file)!]));
-      }
-    } catch (cause) {
-      throw explainWriteError(cause, target);
-    } finally {
-      output.abort();
-    }
-  }
-  const written = await writeModel(model, target, { external: data === undefined ? 'never' : 'always' });
+  const written = await copyModel(graph, target, digests);
   const found = new Map<string, FileDigests>();
-  for (const { path: file, chunks } of written.files) {
-    const same = files.map((each) => digests.get(each)).find((each) => each?.root === rootOf(chunks));
+  for (const { path: file, root } of written.files) {
+    const same = files.map((each) => digests.get(each)).find((each) => each?.root === root);
     found.set(file, same ?? (await digestWritten(file)));
   }
   return found;

@@ -1,0 +1,44 @@
+import { copyFile } from 'node:fs/promises';
+import path from 'node:path';
+import { explainWriteError, openOutput } from './commit.ts';
+import { type FileDigest, rootOf } from './digest.ts';
+import { readModel } from './read.ts';
+import { assertUnchanged } from './stamp.ts';
+import { type WrittenModel, writeModel } from './write.ts';
+
+/**
+ * Copies a model to `output` as `writeModel` writes one: its graph's rename is the only commit, so a killed run leaves
+ * the old model or the new one. Where other weights stand under the name of its data the new ones get another, and the
+ * graph that names them other bytes; everything else keeps its bytes. `digests` are those of the model's files, by
+ * absolute path, so that nothing is hashed again.
+ *
+ * @throws InputError in one sentence if the model cannot be read or nothing can be written there.
+ */
+export async function copyModel(
+  source: string,
+  output: string,
+  digests: ReadonlyMap<string, FileDigest>,
+): Promise<WrittenModel> {
+  const model = await readModel(source);
+  const [data, ...more] = model.externalFiles;
+  const plain = `${path.basename(output)}.data`;
+  if (more.length === 0 && (data === undefined || path.basename(data) === plain)) {
+    const target = openOutput(output);
+    try {
+      if (data !== undefined) await copyFile(data, target.dataPath);
+      if (data === undefined || (await target.nameData(digests.get(data)!)) === plain) {
+        await copyFile(model.path, target.graphPath);
+        assertUnchanged(model.stamps);
+        target.commit(data && plain);
+        const copied = [{ ...digests.get(model.path)!, path: path.resolve(output) }];
+        if (data !== undefined) copied.push({ ...digests.get(data)!, path: path.resolve(`${output}.data`) });
+        return { root: rootOf(copied.flatMap(({ chunks }) => chunks)), files: copied };
+      }
+    } catch (cause) {
+      throw explainWriteError(cause, output);
+    } finally {
+      target.abort();
+    }
+  }
+  return writeModel(model, output, { external: data === undefined ? 'never' : 'always' });
+}
