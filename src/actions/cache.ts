@@ -1,9 +1,13 @@
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Log } from '../report/log.ts';
 
 /** Folders kept between runs, by key. A broken or absent cache service is a warning and never a failure. */
 export interface Cache {
+  /** Where folders to keep are put together; the service finds one again only by the same path. */
+  readonly folder: string;
   /** Brings `folder` back; false where nothing is stored under `key`, or the service is broken. */
   restore(folder: string, key: string): Promise<boolean>;
   save(folder: string, key: string): Promise<void>;
@@ -21,6 +25,7 @@ export function runnerCache(env: NodeJS.ProcessEnv, log: Log): Cache | undefined
     }
   };
   return {
+    folder: path.join(env.RUNNER_TEMP || tmpdir(), 'onnx-quantize-actions'),
     restore: (folder, key) =>
       guarded('restore', false, async () => {
         const { restoreCache } = await loadRunnerServices();

@@ -3,3 +3,4 @@ export { METHODS, type QuantizeOptions, type Settings, settingsOf } from './opti
 export { type Plan, type PlannedNode, plan } from './plan.ts';
 export { type QuantizeContext, type QuantizeResult, type QuantizeResults, quantize } from './quantize.ts';
 export { planText } from './report.ts';
+export { identify, type Reused, reuse, type Source, store } from './stored.ts';

@@ -77,6 +77,8 @@ export interface QuantizeResults extends Record<string, unknown> {
   notes: string[];
   warnings: string[];
   nodes: Plan['nodes'];
+  /** When the result was made, ISO 8601 in UTC, where it was taken from a cache instead of made. */
+  fromCache?: string;
 }
 
 /** Largest finite half-precision number. */
@@ -221,14 +223,7 @@ async function report(
   made: { model: Model; plan: Plan; sources: FileDigest[]; written: WrittenFile[]; paths: string[] },
 ): Promise<Omit<QuantizeResult, 'data' | 'table'>> {
   const { model, plan, sources, written, paths } = made;
-  const file = receiptPath(settings.output, 'quantize', settings.reportDirectory);
-  const identity = (role: FileIdentity['role'], each: Omit<FileIdentity, 'path' | 'role'>, name: string) => ({
-    path: pathInReceipt(name, file),
-    role,
-    size: each.size,
-    root: each.root,
-    ...(each.chunks ? { chunks: each.chunks } : {}),
-  });
+  const file = receiptOf(settings);
   const root = rootOf(written.flatMap(({ chunks }) => chunks));
   const sourceBytes = total(sources);
   const resultBytes = total(written);
@@ -252,8 +247,13 @@ async function report(
     inputs: inputsOf(options),
     modelRoot: root,
     files: [
-      ...sources.map((digest, i) => identity('read', digest, model.stamps[i]!.path)),
-      ...written.map((each, i) => identity('written', each, paths[i]!)),
+      ...identitiesOf(
+        'read',
+        sources,
+        model.stamps.map((stamp) => stamp.path),
+        file,
+      ),
+      ...identitiesOf('written', written, paths, file),
     ],
     environment: (context.environment ?? environment)(),
     results,
@@ -269,8 +269,29 @@ function dryResult(model: Model, settings: Settings, plan: Plan): Omit<QuantizeR
   return { model: settings.output, data: '', root: '', compressionRatio, nodesQuantized, plan, report: '' };
 }
 
+/** Where the receipt of a run goes. */
+export function receiptOf({ output, reportDirectory }: Settings): string {
+  return receiptPath(output, 'quantize', reportDirectory);
+}
+
+/** Files as the receipt at `receipt` lists them. */
+export function identitiesOf(
+  role: FileIdentity['role'],
+  digests: readonly FileDigest[],
+  paths: readonly string[],
+  receipt: string,
+): FileIdentity[] {
+  return digests.map(({ size, root, chunks }, i) => ({
+    path: pathInReceipt(paths[i]!, receipt),
+    role,
+    size,
+    root,
+    chunks,
+  }));
+}
+
 /** The options as the action was given them: kebab-case names, text. */
-function inputsOf(options: QuantizeOptions): Record<string, string> {
+export function inputsOf(options: QuantizeOptions): Record<string, string> {
   const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== '');
   return Object.fromEntries(
     given.map(([key, value]) => [
@@ -280,7 +301,8 @@ function inputsOf(options: QuantizeOptions): Record<string, string> {
   );
 }
 
-function progress(log: Log, label: string, total: number): (bytes: number) => void {
+/** Counts bytes and says how many there are so far. */
+export function progress(log: Log, label: string, total: number): (bytes: number) => void {
   let done = 0;
   return (bytes) => {
     done += bytes;
