@@ -681,7 +681,7 @@ export const definitions = {
       'baseline': baseline,
       'max-regression-percent': max_regression_percent,
       'diagnose': diagnose,
-      'allow-inconclusive': allow_inconclusive,
+      'allow-inconclusive': {"type":"boolean","description":"Let an inconclusive verdict (noise, throttling, too few runs) end with exit 0. The model is not promoted then: that needs `pass`, or `force`.","default":"false"},
       'cache': cache,
       'config': {"type":"path","description":"The YAML config to promote the model into; a relative path starts at `project-root`. Empty: no promotion."},
       'project-root': project_root,

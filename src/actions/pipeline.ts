@@ -15,7 +15,8 @@ type Outputs = ActionResult<'pipeline'>['outputs'];
 
 /**
  * The whole chain on one machine: quantize → checksum (create, verify) → validate → compare → promote, if a config is
- * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass.
+ * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass: an
+ * inconclusive one that is allowed fails nothing and promotes nothing, unless forced.
  */
 export const pipeline: Action<'pipeline'> = async (inputs, context) => {
   const chain = new Chain(context);
@@ -33,6 +34,10 @@ export const pipeline: Action<'pipeline'> = async (inputs, context) => {
       await chain.step('compare', () => compare({ ...rest, ...gate, reference, model }, context));
       if (config && chain.failures.length > 0) {
         context.log.warning(`${model} is not promoted: ${config} stays as it is.`);
+      } else if (config && chain.verdict() === 'inconclusive' && !inputs.force) {
+        context.log.warning(
+          `${model} is not promoted, because its verdict is inconclusive and promotion needs a pass: ${config} stays as it is. Run again on a calmer machine or with more runs.`,
+        );
       } else if (config) {
         await chain.step('promote', () => promoteConfig(promoteInputs(inputs, config, model), context));
       }

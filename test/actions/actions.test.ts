@@ -145,6 +145,25 @@ describe('the whole chain', () => {
     expect(readFileSync(config, 'utf8')).toBe(before);
     expect(readdirSync(path.join(folder, 'report'))).toContain('report.html');
   });
+
+  it('promotes nothing on an inconclusive verdict, which fails unless it is allowed', async () => {
+    const { folder, inputs, config } = project();
+    const before = readFileSync(config, 'utf8');
+    // One pair of runs is too few for any speed-up.
+    const short = { ...inputs, 'min-speedup': '0.001', 'max-seconds': '0.001' };
+    const refused = await runAction('pipeline', short, folder);
+    expect(refused.code, refused.stdout).toBe(1);
+    expect(refused.outputs.verdict).toBe('inconclusive');
+    expect(refused.stdout).toMatch(/^::error::.*too few/m);
+
+    const allowed = await runAction('pipeline', { ...short, 'allow-inconclusive': 'true' }, folder);
+    expect(allowed.code, allowed.stdout).toBe(0);
+    expect(allowed.outputs.verdict).toBe('inconclusive');
+    expect(allowed.outputs).not.toHaveProperty('changed');
+    expect(allowed.stdout).toMatch(/^::warning::.*is not promoted, because its verdict is inconclusive/m);
+    expect(allowed.stdout).not.toContain('::error::');
+    expect(readFileSync(config, 'utf8')).toBe(before);
+  });
 });
 
 describe('perform', () => {
