@@ -86,6 +86,7 @@ export async function reuse(
   const { createdAt, environment: made, results } = found.receipt;
   const note = `Taken from the cache: quantized on ${createdAt} by this version, on ${made.cpu}.`;
   context.log.info(note);
+  for (const warning of results.warnings) context.log.warning(warning);
   const file = receiptOf(settings);
   const receipt = createReceipt<QuantizeResults>({
     action: 'quantize',
@@ -145,8 +146,9 @@ async function checkStored(
 }
 
 function isQuantized(receipt: Receipt): receipt is Receipt<QuantizeResults> {
-  const { compressionRatio, nodesQuantized, notes } = receipt.results;
-  const complete = typeof compressionRatio === 'number' && typeof nodesQuantized === 'number' && Array.isArray(notes);
+  const { compressionRatio, nodesQuantized, notes, warnings } = receipt.results;
+  const numbers = [compressionRatio, nodesQuantized].every((figure) => typeof figure === 'number');
+  const complete = numbers && Array.isArray(notes) && Array.isArray(warnings);
   return receipt.action === 'quantize' && receipt.tool.version === VERSION && complete;
 }
 
