@@ -31,7 +31,15 @@ export function takeLock(file: string, what: string): Lock {
     pid: process.pid,
     started: startOf(process.pid),
   };
-  while (!placed(file, JSON.stringify(owner), owner.token)) setAsideIfStale(file, what);
+  for (let attempts = 1; !placed(file, JSON.stringify(owner), owner.token); attempts++) {
+    // Each attempt loses to another run at most; a folder that takes no files, such as /proc, would keep us for ever.
+    if (attempts === MOST_ATTEMPTS) {
+      throw new InputError(
+        `The folder "${path.dirname(file)}" takes no lock file for ${what}: name a folder elsewhere.`,
+      );
+    }
+    setAsideIfStale(file, what);
+  }
   return {
     assertHeld() {
       if (ownerOf(file)?.token === owner.token) return;
@@ -42,6 +50,8 @@ export function takeLock(file: string, what: string): Lock {
     },
   };
 }
+
+const MOST_ATTEMPTS = 1000;
 
 /** Puts a lock file in place unless there is one. A link appears whole or not at all, and never replaces another. */
 function placed(file: string, content: string, token: string): boolean {

@@ -238,3 +238,13 @@ test('the graph file names the data file by its name alone', async () => {
   const { files } = await write(source(1), path.join(folder, 'm.onnx'));
   expect(readFileSync(files[0]!.path).includes('location\x12\x0bm.onnx.data')).toBe(true);
 });
+
+test.skipIf(process.platform !== 'linux')('a folder that takes no files is refused, not tried for ever', () => {
+  const script = `
+    const { openOutput } = await import(lib('model/index.js'));
+    try { openOutput('/proc/m.onnx'); } catch ({ name, message }) { console.log(JSON.stringify({ name, message })); }`;
+  const run = spawnSync(process.execPath, scriptArguments(script, []), { encoding: 'utf8', timeout: 20_000 });
+  const result = jsonOf<{ name: string; message: string }>(run);
+  expect(result.name).toBe('InputError');
+  expect(result.message).toContain('The folder "/proc" takes no lock file');
+});
