@@ -32,6 +32,10 @@ describe('the command line', () => {
     expect(help).toMatchObject({ code: 0 });
     expect(help.stdout).toContain('--min-similarity <0 to 1> (0.98)');
     expect((await runCli([], folder)).stdout).toBe(overview.stdout);
+    const preflight = await runCli(['preflight', '--help'], folder);
+    expect(preflight.stdout).toMatch(/^onnx-quantize-actions preflight: Say what is missing/);
+    expect(preflight.stdout).not.toContain('Outputs:');
+    expect((await runCli(['help', 'preflight'], folder)).stdout).toBe(preflight.stdout);
   });
 
   it.each([

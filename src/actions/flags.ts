@@ -43,16 +43,27 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 /** Help for one command: its flags with type and default, its outputs. */
 export function commandHelp(action: ActionName, program: string): string {
   const { description, inputs, outputs } = definitions[action];
-  const lines = [`${program} ${action}: ${description}`, '', 'Flags:'];
-  for (const [name, definition] of Object.entries<Definition>(inputs)) {
-    const standard = definition.required ? ' (required)' : definition.default ? ` (${definition.default})` : '';
-    lines.push(`  --${name} <${placeholder(definition)}>${standard}`, ...wrapped(definition.description));
-  }
+  const lines = [`${program} ${action}: ${description}`, '', 'Flags:', ...flagLines(inputs)];
   lines.push('', 'Outputs:');
   for (const [name, { description: meaning }] of Object.entries<Definition>(outputs)) {
     lines.push(`  ${name}`, ...wrapped(meaning));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** The help of preflight, which takes the flags of the chain and requires none. */
+export function preflightHelp(program: string): string {
+  const lines = [`${program} preflight: ${PREFLIGHT}`, '', 'Flags, those of pipeline:'];
+  return `${[...lines, ...flagLines(definitions.pipeline.inputs)].join('\n')}\n`;
+}
+
+export const PREFLIGHT = 'Say what is missing (disk, memory, model, runtime, tools, service) before anything runs.';
+
+function flagLines(inputs: Record<string, Definition>): string[] {
+  return Object.entries(inputs).flatMap(([name, definition]) => {
+    const standard = definition.required ? ' (required)' : definition.default ? ` (${definition.default})` : '';
+    return [`  --${name} <${placeholder(definition)}>${standard}`, ...wrapped(definition.description)];
+  });
 }
 
 function add(flags: Map<string, string>, name: string, definition: Definition, value: string): void {

@@ -3,7 +3,7 @@ import { VERSION } from '../version.generated.ts';
 import { checksum } from './checksum.ts';
 import { compare } from './compare.ts';
 import { definitions } from './definitions.generated.ts';
-import { commandHelp, nearest, parseFlags } from './flags.ts';
+import { commandHelp, nearest, PREFLIGHT, parseFlags, preflightHelp } from './flags.ts';
 import type { Action } from './host.ts';
 import type { ActionName } from './inputs.ts';
 import { perform } from './perform.ts';
@@ -38,7 +38,9 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${VERSION}\n`);
   } else if (command === '--help' || command === '-h' || command === 'help') {
     const topic = rest[0];
-    process.stdout.write(isAction(topic) ? commandHelp(topic, PROGRAM) : overview());
+    process.stdout.write(
+      topic === 'preflight' ? preflightHelp(PROGRAM) : isAction(topic) ? commandHelp(topic, PROGRAM) : overview(),
+    );
   } else if (isAction(command) || command === 'preflight') {
     await runCommand(command, rest);
   } else {
@@ -54,7 +56,7 @@ async function runCommand(command: ActionName | 'preflight', argv: readonly stri
   // Preflight is asked about the chain, so it takes the chain's flags.
   const action = command === 'preflight' ? 'pipeline' : command;
   if (argv.includes('--help') || argv.includes('-h')) {
-    process.stdout.write(commandHelp(action, PROGRAM));
+    process.stdout.write(command === 'preflight' ? preflightHelp(PROGRAM) : commandHelp(command, PROGRAM));
     return;
   }
   try {
@@ -108,7 +110,7 @@ Usage: ${PROGRAM} <command> [--flag value | --flag=value]…
 
 Commands:
 ${commands.join('\n')}
-  preflight       Say what is missing (disk, memory, model, runtime, tools, service) before anything runs.
+  preflight       ${PREFLIGHT}
 
 "${PROGRAM} <command> --help" lists the flags of a command. Flags are the inputs of the action of the same name.
 Roll back on the host:
