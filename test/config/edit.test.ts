@@ -253,6 +253,18 @@ describe('trailing comments', () => {
     expect(unknown.edits[0]?.staleComment).toMatchObject({ text: '# 4.3GB FP32', replaced: false });
   });
 
+  it.each([
+    ['# 4.3GB', 720_000, '# 0.7MB'],
+    ['# 4.3GB', 1_321_000, '# 1.3MB'],
+    ['# 4,3 GiB', 52_428_800, '# 50,0 MiB'],
+    ['# 4.3GB', 110_000_000, '# 0.1GB'],
+    ['# 900 kb', 50, '# 0.05 kb'],
+  ])('name a size in a unit that is easy to read: %s, %i bytes', (old, sizeBytes, expected) => {
+    const edits = [{ key: 'a', value: 'w', facts: { sizeBytes } }];
+    const { bytes } = editYaml(Buffer.from(`a: x ${old}\n`), edits, { updateComment: true });
+    expect(bytes.toString()).toBe(`a: w ${expected}\n`);
+  });
+
   it('that say nothing of the value are not mentioned', () => {
     const result = edit('a: 5 # ver docs (v5.1)\n', { key: 'a', value: 6 });
     expect(result.edits[0]?.staleComment).toBeUndefined();

@@ -62,7 +62,7 @@ describe('promote, file by file', () => {
     const result = await promote(options({ updateComment: true, set: ['vision.max_image_px=640'] }), remember());
     expect(result.failures).toEqual([]);
     const text = await site.text();
-    expect(text).toContain('model_path: models/onnx/agi_audio_core_int8.onnx   # 0.001GB INT8');
+    expect(text).toContain('model_path: models/onnx/agi_audio_core_int8.onnx   # 1.3MB INT8');
     expect(text).toContain('max_image_px: 640');
   });
 
@@ -211,7 +211,7 @@ describe('promote with a real service', () => {
     const service = { ...site.service, healthJsonPath: 'models.audio_omni.sha256', healthExpected: '{model_sha256}' };
     const result = await promote(options(service), remember());
     expect(result.failures).toEqual([]);
-    expect(result.steps.at(-2)?.detail).toMatch(/sha256 is '[0-9a-f]{64}'/);
+    expect(result.steps.at(-1)?.detail).toMatch(/sha256 is '[0-9a-f]{64}'/);
   });
 
   it('comes back by itself where the service cannot load the model', async () => {

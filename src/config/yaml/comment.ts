@@ -55,7 +55,8 @@ export function staleComment(
     if (Math.abs(Number(digits.replace(',', '.')) * bytes - facts.sizeBytes) <= 0.05 * facts.sizeBytes) return word;
     stale = true;
     if (sizes.length > 1) known = false; // Which of them is the value's?
-    return `${formatLike(digits, facts.sizeBytes / bytes)}${space}${unit}`;
+    const [figure, of] = readable(facts.sizeBytes / bytes, unit);
+    return `${formatLike(digits, figure)}${space}${of}`;
   });
 
   updated = updated.replace(PRECISION, (word: string) => {
@@ -80,6 +81,16 @@ export function staleComment(
 
   if (!stale) return undefined;
   return known && !/[\r\n]/.test(updated) ? { text, replacement: updated } : { text };
+}
+
+const UNITS = ['KB', 'MB', 'GB', 'TB'];
+
+/** Below 0.1 the next smaller unit, in the old one's family and letters: 0.0007 GB is 0.7 MB. */
+function readable(value: number, unit: string): [value: number, unit: string] {
+  const smaller = UNITS[UNITS.indexOf(unit.toUpperCase().replace('I', '')) - 1];
+  if (value >= 0.1 || smaller === undefined) return [value, unit];
+  const prefix = unit[0] === unit[0]?.toUpperCase() ? smaller[0] : smaller[0]?.toLowerCase();
+  return readable(value * (unit.length === 3 ? 1024 : 1000), `${prefix}${unit.slice(1)}`);
 }
 
 /** A figure written as the old one was: same decimal sign, at least its decimals and one digit that is not zero. */
