@@ -19,7 +19,7 @@ export interface Unreported extends Omit<ChangeOutcome, 'verdict' | 'receipt' | 
  */
 export const UNKNOWN_ROOT = rootOf([]);
 
-/** Writes the receipt of a promotion or rollback (not in a dry run) and says warnings. */
+/** Writes the receipt of a promotion or rollback (not in a dry run) and says warnings and the changed lines. */
 export async function reportChange(
   { identity, ...outcome }: Unreported,
   options: LiveOptions & { mode?: string; token?: string | undefined },
@@ -28,6 +28,7 @@ export async function reportChange(
 ): Promise<ChangeOutcome> {
   const { log, now = () => new Date() } = context;
   for (const warning of outcome.warnings) log.warning(warning);
+  if (outcome.changed) for (const line of outcome.diff.split('\n')) log.info(line);
   const verdict: Verdict = outcome.failures.length === 0 ? 'pass' : 'fail';
   const model = modelFile(identity.path, projectRoot);
   const file = receiptPath(model, 'promote-config', options.report);

@@ -130,7 +130,13 @@ export async function rollback(options: RollbackOptions, context: ConfigContext)
       };
       if (!result.changed) {
         log.info(`${live.file} holds these values already; nothing changes.`);
-        return report({ ...outcome, failures: recovery.steps.some(({ ok }) => !ok) ? recovery.failures : [] });
+        if (recovery.steps.length > 0 || !service.asks) {
+          return report({ ...outcome, failures: recovery.steps.some(({ ok }) => !ok) ? recovery.failures : [] });
+        }
+        // The config may be right and the service yet run something else: nothing is proved before it says so.
+        const health = await service.health('change', { modelPath, promotedPath: modelPath }, liveContext);
+        const unhealthy = `The config is as asked, but the service is not healthy on it: ${health.detail}. Restart the service by hand and look at its log.`;
+        return report({ ...outcome, steps: [health], failures: health.ok ? [] : [unhealthy] });
       }
       if (!service.asks) warnings.push(NO_HEALTH);
       const applied = await applyChange({ live, before, after: result.bytes, entry }, service, liveContext, commit);

@@ -66,7 +66,8 @@ export interface Service {
   restart(phase: Step['phase'], context: ServiceContext): Promise<Step>;
   /** Asks until healthy or `healthTimeout`; the answer must name the target where one is expected. */
   health(phase: Step['phase'], target: Target, context: ServiceContext): Promise<Step>;
-  watch(target: Target, context: ServiceContext): Promise<Step>;
+  /** Keeps asking for `watchSeconds`; nothing where there is nothing to wait for. */
+  watch(target: Target, context: ServiceContext): Promise<Step | undefined>;
 }
 
 const OUTPUT_BYTES = 16_384;
@@ -136,9 +137,10 @@ export function openService(options: ServiceOptions): Service {
       return { phase, name: 'health', ok: answer.ok, ms, detail: `${answer.detail} (${tries}, ${Math.round(ms)} ms)` };
     },
     async watch(target, context) {
+      if (!options.watchSeconds) return undefined;
       const started = performance.now();
       const accepted = await acceptedFor(target, context.projectRoot);
-      const until = started + (options.watchSeconds ?? 0) * 1000;
+      const until = started + options.watchSeconds * 1000;
       let misses = 0;
       let asked = 0;
       while (performance.now() < until) {

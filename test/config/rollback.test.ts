@@ -48,6 +48,29 @@ describe('rollback', () => {
     expect(await site.history()).toHaveLength(2);
   });
 
+  it('that changes nothing still asks whether the service runs the config', async () => {
+    site = await makeSite();
+    await site.receipts();
+    await site.serve();
+    await promote(promotion(site.service), remember());
+    await back(site.service);
+    expect((await back(site.service)).steps.map(({ name, ok }) => [name, ok])).toEqual([['health', true]]);
+    await site.fail();
+    const down = await back({ ...site.service, healthTimeout: 1 });
+    expect(down.changed).toBe(false);
+    expect(down.failures[0]).toMatch(/config is as asked, but the service is not healthy on it: HTTP 500/);
+  });
+
+  it('shows the lines that would change', async () => {
+    site = await makeSite();
+    await site.receipts();
+    await promote(promotion(), remember());
+    const context = remember();
+    await rollback({ ...base(), dryRun: true }, context);
+    expect(context.lines.join('\n')).toContain(`-    model_path: ${INT8}`);
+    expect(context.lines.join('\n')).toContain(`+    model_path: ${FP32}`);
+  });
+
   it('goes to a named entry, or to explicit values', async () => {
     site = await makeSite();
     await site.receipts();

@@ -107,7 +107,7 @@ export async function checkConfig(options: CheckOptions, context: ConfigContext)
     verdict,
   });
   await writeReceipt(receipt, report);
-  log.info(`${name}: ${errors.length} errors, ${sorted.length - errors.length} other findings.`);
+  log.info(`${name}: errors ${errors.length}, other findings ${sorted.length - errors.length}.`);
   return {
     verdict,
     failures,
