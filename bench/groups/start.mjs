@@ -11,13 +11,13 @@ export const group = {
     log('  starting processes');
     const dist = (name) => [path.join(root, 'dist', name)];
     return [
-      await row('command line, first line', [...dist('cli.js'), 'quantize'], 50),
+      await row('command line, first line', dist('cli.js').concat('quantize'), 50),
       await row('action, first line', dist('quantize.js'), 150),
     ];
   },
 };
 
-/** Median over pairs of (time to the first byte on stdout − wall of `node -e 0`), in alternating turns. */
+/** Median over pairs of (time to the first byte printed − wall of `node -e 0`), in alternating turns. */
 async function row(what, args, limitMs) {
   const values = { first: [], bare: [] };
   for (let turn = 0; turn < TURNS; turn++) {
@@ -39,10 +39,10 @@ async function row(what, args, limitMs) {
 async function timed(args, until) {
   const started = performance.now();
   // Without inputs an action ends by itself in a sentence; its exit code is of no interest here.
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const closed = once(child, 'close');
-  child.stdout.resume();
-  if (until === 'data') await once(child.stdout, 'data');
+  const printed = Promise.race([child.stdout, child.stderr].map((stream) => once(stream, 'data')));
+  if (until === 'data') await printed;
   const ms = performance.now() - started;
   await closed;
   return until === 'close' ? performance.now() - started : ms;
