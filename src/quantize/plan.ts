@@ -1,5 +1,6 @@
+import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { DataType, type Model, opsetOf, walkTensors } from '../model/index.ts';
+import { DataType, type Model, opsetOf, orphanedBytes, walkTensors } from '../model/index.ts';
 import { type Action, type Conditions, type Decisions, decide, placeOf } from './decide.ts';
 import { type GraphIndex, indexGraphs } from './graph.ts';
 import { raiseOpset } from './opset.ts';
@@ -125,7 +126,10 @@ function summarize(
   if (model.proto.functions.length > 0) {
     notes.push(`The model's own functions (${model.proto.functions.length}) are left as they are.`);
   }
-  const warnings: string[] = [];
+  const warnings = orphanedBytes(model).map(
+    ({ path: file, bytes }) =>
+      `${path.basename(file)} holds ${bytes} bytes that no tensor uses; they are not copied into the result.`,
+  );
   if (totals.quantized * 2 < totals.before) {
     const share = ((100 * totals.quantized) / totals.before).toFixed(0);
     warnings.push(`Only ${share} % of the weight bytes are quantized; \`dry-run\` says why the rest stays FP32.`);

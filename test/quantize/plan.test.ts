@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataType, readModel } from '../../src/model/index.ts';
@@ -96,6 +96,15 @@ describe('plan', () => {
     const some = await planned({ includeNodes: ['head'] });
     expect(some.warnings.join()).toMatch(/^Only 5 % of the weight bytes are quantized/);
     expect((await planned()).warnings).toEqual([]);
+  });
+
+  it('warns of bytes in the external data that no tensor uses', async () => {
+    const file = saveExternalModel(temp(), mixed());
+    const data = `${file}.data`;
+    appendFileSync(data, new Uint8Array(100_000));
+    expect(plan(await readModel(file), {}).warnings).toEqual([
+      `${path.basename(data)} holds 100000 bytes that no tensor uses; they are not copied into the result.`,
+    ]);
   });
 
   it('refuses to quantize nothing, with the commonest reason', async () => {
