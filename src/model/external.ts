@@ -73,6 +73,24 @@ export function orphanedBytes(model: Model): { path: string; bytes: number }[] {
   return orphaned.filter(({ bytes }) => bytes > 0);
 }
 
+/**
+ * Refuses external data that goes on behind the last tensor, other than padding to a page: bytes of another export, or
+ * what a tool appended. Which of the two copies of the weights is meant, nobody can tell.
+ */
+export function assertNotOverlong(model: Model): void {
+  for (const file of model.externalFiles) {
+    const ends = [...model.tensors.values()].flatMap(({ source }) =>
+      source.kind === 'file' && source.path === file ? [source.offset + source.length] : [],
+    );
+    const used = ends.reduce((most, end) => Math.max(most, end), 0);
+    const size = model.stamps.find(({ path }) => path === file)?.size ?? 0;
+    if (size <= used || (size - used < MAX_PADDING && size % 4096 === 0)) continue;
+    throw new InputError(
+      `"${file}" is longer than the model says: it has ${size} bytes and ${used} are used; export the model again, or cut the file to ${used} bytes if you know that the rest is none of it.`,
+    );
+  }
+}
+
 const MAX_PADDING = 64 * 2 ** 10;
 
 function unusedBytes(ranges: { offset: number; length: number }[], size: number): number {

@@ -11,7 +11,7 @@ export {
   rootOf,
 } from './digest.ts';
 export { AttributeType, bitsOf, DataLocation, DataType, dataTypeName } from './enums.ts';
-export { orphanedBytes } from './external.ts';
+export { assertNotOverlong, orphanedBytes } from './external.ts';
 export { DATA_ALIGNMENT, type LayoutOptions, layoutModel, type ModelLayout } from './layout.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { DataType, type Model, opsetOf, orphanedBytes, walkTensors } from '../model/index.ts';
+import { assertNotOverlong, DataType, type Model, opsetOf, orphanedBytes, walkTensors } from '../model/index.ts';
 import { type Action, type Conditions, type Decisions, decide, placeOf } from './decide.ts';
 import { type GraphIndex, indexGraphs } from './graph.ts';
 import { raiseOpset } from './opset.ts';
@@ -58,6 +58,7 @@ export function plan(model: Model, options: Omit<QuantizeOptions, 'model'> = {})
 /** Decides, builds the new graph without its numbers, and adds up. */
 export function draft(model: Model, settings: Settings, skip?: Conditions['skip']): Draft {
   refuseQuantized(model);
+  assertNotOverlong(model);
   refuseOpset(model);
   const notes: string[] = [];
   let source = model;

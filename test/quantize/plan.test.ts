@@ -1,6 +1,7 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { InputError } from '../../src/errors.ts';
 import { DataType, readModel } from '../../src/model/index.ts';
 import { plan, planText, type QuantizeOptions, quantize, settingsOf } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/report/index.ts';
@@ -98,12 +99,26 @@ describe('plan', () => {
     expect((await planned()).warnings).toEqual([]);
   });
 
-  it('warns of bytes in the external data that no tensor uses', async () => {
-    const file = saveExternalModel(temp(), mixed());
+  it('warns of bytes between tensors that no tensor uses, and refuses bytes behind the last one', async () => {
+    const proto = mixed();
+    const file = saveExternalModel(temp(), proto);
     const data = `${file}.data`;
-    appendFileSync(data, new Uint8Array(100_000));
+    const size = statSync(data).size;
+    appendFileSync(data, new Uint8Array(1000));
+    const overlong = await readModel(file);
+    expect(() => plan(overlong, {})).toThrow(
+      `"${data}" is longer than the model says: it has ${size + 1000} bytes and ${size} are used; export the model again`,
+    );
+    expect(() => plan(overlong, {})).toThrow(InputError);
+    // The same weights once more behind the old ones, as a rerun of onnx.save appends them.
+    appendFileSync(data, readFileSync(data).subarray(0, size));
+    for (const tensor of proto.graph!.initializer) {
+      const offset = tensor.externalData.find(({ key }) => key === 'offset');
+      if (offset) offset.value = String(Number(offset.value) + size + 1000);
+    }
+    saveModel(path.dirname(file), proto, path.basename(file));
     expect(plan(await readModel(file), {}).warnings).toEqual([
-      `${path.basename(data)} holds 100000 bytes that no tensor uses; they are not copied into the result.`,
+      `${path.basename(data)} holds ${size + 1000} bytes that no tensor uses; they are not copied into the result.`,
     ]);
   });
 
