@@ -461,7 +461,7 @@ const pull_request = {
 } as const;
 export const definitions = {
   'quantize': {
-    description: "Quantize an ONNX model of any size to INT8 within 128 MiB of memory.",
+    description: "Quantize an ONNX model of any size to INT8 in less memory than a browser tab.",
     inputs: {
       'model': {"type":"path","description":"The FP32 model to quantize.","required":true},
       'output': output,
@@ -636,7 +636,7 @@ export const definitions = {
     },
   },
   'pipeline': {
-    description: "Take an ONNX model from FP32 to INT8 and into production: quantize, checksum, validate, compare, promote. No Python, no GPU, 128 MiB.",
+    description: "Take an ONNX model from FP32 to INT8 and into production: quantize, checksum, validate, compare, promote. No Python, no GPU.",
     inputs: {
       'model': reference,
       'output': output,
