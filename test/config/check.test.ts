@@ -6,6 +6,7 @@ import { createManifest } from '../../src/checksum/index.ts';
 import { annotations, type CheckOptions, checkConfig, type Finding } from '../../src/config/index.ts';
 import { silentLog } from '../../src/report/log.ts';
 import { createReceipt, writeReceipt } from '../../src/report/receipt.ts';
+import { hasGit, withoutGit } from '../support/git.ts';
 import { runProcess } from './support/site.ts';
 
 const EXAMPLE = new URL('../../examples/sarai/config/', import.meta.url);
@@ -62,7 +63,7 @@ const promoted = () =>
 const brief = (findings: Finding[]) =>
   findings.map(({ severity, rule, place }) => `${severity} ${rule} ${place.line}:${place.column}`);
 
-describe("the users' own table", () => {
+describe.skipIf(!hasGit)(`the users' own table${withoutGit}`, () => {
   it('base 5.4 → 2.3 GB, peak with vision 8.7 → 5.6 GB, free 66 → 86 % and 46 → 65 %', async () => {
     const base = await commitBase();
     await measured('agi_audio_core', 4300);
@@ -90,7 +91,7 @@ describe("the users' own table", () => {
   });
 });
 
-describe('findings, each at its line and column', () => {
+describe.skipIf(!hasGit)(`findings, each at its line and column${withoutGit}`, () => {
   it('none for the example as it stands, without any model here', async () => {
     const result = await check(text, { baseRef: await commitBase() });
     expect(result.findings).toEqual([]);

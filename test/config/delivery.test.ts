@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { editYaml, promote, rollback } from '../../src/config/index.ts';
+import { hasGit, withoutGit } from '../support/git.ts';
 import { INT8, makeSite, remember, runProcess, type Site } from './support/site.ts';
 
 let site: Site;
@@ -65,7 +66,7 @@ async function pushElsewhere(name: string): Promise<void> {
   await git(other, 'push', '-q', 'origin', 'HEAD:main');
 }
 
-describe('delivery: commit', () => {
+describe.skipIf(!hasGit)(`delivery: commit${withoutGit}`, () => {
   it('pushes the same edit and the receipts, and touches neither index nor work tree', async () => {
     const result = await promote(options({ delivery: 'commit' }), context());
     expect(result.failures).toEqual([]);
@@ -173,7 +174,7 @@ describe('delivery: commit', () => {
   });
 });
 
-describe('delivery: pull-request', () => {
+describe.skipIf(!hasGit)(`delivery: pull-request${withoutGit}`, () => {
   interface Call {
     method: string;
     url: string;
