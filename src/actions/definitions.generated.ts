@@ -300,7 +300,7 @@ const min_speedup = {
 } as const;
 const baseline = {
   "type": "path",
-  "description": "Folder of stored reference outputs and timings, by content; filled when empty. Timings of another CPU are refused. Empty: none."
+  "description": "Folder of stored reference outputs and timings, by content; filled when empty. Timings of another CPU are refused. Where there is a cache service, it keeps the folder between runs. Empty: none."
 } as const;
 const max_regression_percent = {
   "type": "number",

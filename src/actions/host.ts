@@ -7,6 +7,8 @@ export interface Host {
   log: Log;
   /** The cache service, where there is one. */
   cache?: Cache;
+  /** Existing folder for what is gone when the action ends. */
+  temporaryFolder: string;
   /** Whether stacks and details are wanted (`RUNNER_DEBUG`). */
   debug: boolean;
   /** Begins a part of the work: a group in a job's log, a heading on a terminal. The next one, or `endSteps`, ends it. */
@@ -31,6 +33,8 @@ export interface ActionContext {
   step(title: string): void;
   /** Keeps folders between runs, where the host has such a service. */
   cache?: Cache;
+  /** Existing folder for what is gone when the action ends. */
+  temporaryFolder: string;
 }
 
 /** What came of an action. Its receipt is written by then. */

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import type { AnnotationProperties } from '@actions/core';
 import { loadRunnerServices } from '../entry.ts';
 import type { Log, Place } from '../report/log.ts';
@@ -31,6 +32,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
     log,
     debug: core.isDebug(),
     ...(cache ? { cache } : {}),
+    temporaryFolder: env.RUNNER_TEMP || tmpdir(),
     step: (title) => {
       endSteps();
       core.startGroup(title);

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import type { Place } from '../report/log.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
@@ -43,6 +44,7 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
 
   return {
     debug,
+    temporaryFolder: tmpdir(),
     log: {
       info: say,
       warning: (message, place) => say(`${paint(33, 'warning:')} ${at(place)}${message}`),

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { digestFile } from '../model/index.ts';
 import type { Log } from '../report/log.ts';
+import { type CacheService, makeScratch } from '../runtime/index.ts';
 import type { FigureName } from './gates.ts';
 import type { StoredTensor } from './metrics/outputs.ts';
 
@@ -39,12 +40,6 @@ export interface StoredFigures {
   figures: Partial<Record<FigureName, number>>;
 }
 
-/** A cache between runs, such as @actions/cache; `restore` is false where nothing is stored under the key. */
-export interface BaselineCache {
-  restore(folder: string, key: string): Promise<boolean>;
-  save(folder: string, key: string): Promise<void>;
-}
-
 /** The stored reference of one key: a folder of outputs with `baseline.json`. */
 export interface Baseline {
   folder: string;
@@ -73,7 +68,7 @@ export async function openBaseline(
   directory: string,
   key: BaselineKey,
   log: Log,
-  cache?: BaselineCache,
+  cache?: CacheService,
 ): Promise<Baseline> {
   const folder = path.join(path.resolve(directory), nameOf(key));
   const empty: Baseline = { folder, outputs: null, timings: [], figures: null };
@@ -105,13 +100,13 @@ export function timingFor(
 
 /** A folder beside the baselines for outputs in the making; `storeOutputs` renames it, the caller removes it otherwise. */
 export async function stageOutputs(directory: string): Promise<string> {
-  const folder = path.join(path.resolve(directory), `.partial-${randomBytes(6).toString('hex')}`);
+  const folder = path.resolve(directory);
   try {
     await mkdir(folder, { recursive: true });
+    return await makeScratch(folder, '.partial');
   } catch (error) {
     throw new InputError(`baseline: ${directory} cannot be written (${messageOf(error)}); name a writable folder.`);
   }
-  return folder;
 }
 
 /** Keeps outputs that lie in `staged` under the baseline's name. A run that was faster with the same key wins. */
@@ -149,7 +144,7 @@ export async function updateBaseline(
 }
 
 /** Offers a baseline that is new to the cache, whose entries are written once. A broken cache costs a warning. */
-export async function cacheBaseline({ folder }: Baseline, cache: BaselineCache, log: Log): Promise<void> {
+export async function cacheBaseline({ folder }: Baseline, cache: CacheService, log: Log): Promise<void> {
   await cache.save(folder, cacheKey(folder)).catch((error: unknown) => {
     log.warning(`The baseline was not cached: ${messageOf(error)}.`);
   });
@@ -162,7 +157,7 @@ function nameOf(key: BaselineKey): string {
 
 const cacheKey = (folder: string): string => `onnx-compare-baseline-${path.basename(folder)}`;
 
-async function restored(folder: string, cache: BaselineCache | undefined, log: Log): Promise<BaselineFile | undefined> {
+async function restored(folder: string, cache: CacheService | undefined, log: Log): Promise<BaselineFile | undefined> {
   if (!cache) return undefined;
   try {
     return (await cache.restore(folder, cacheKey(folder))) ? await readBaseline(folder) : undefined;

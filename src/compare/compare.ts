@@ -20,6 +20,7 @@ import {
   resolveRuntime,
   type Samples,
   SessionError,
+  withScratch,
 } from '../runtime/index.ts';
 import {
   type Baseline,
@@ -40,7 +41,7 @@ import { assertFits, declaredBytes, megabytes, memoryNeed } from './memory.ts';
 import type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 import { assertOutputs, assertRoom, compareQuality, type Quality } from './quality.ts';
 import { measureAgainstStored, measureSpeed, type Speed, type SpeedOptions } from './speed.ts';
-import { spoolSpace, withTemporaryFolder } from './spool.ts';
+import { spoolSpace } from './spool.ts';
 import { type Side, type SideRecord, Stage } from './stage.ts';
 import {
   assertSameSignature,
@@ -98,7 +99,7 @@ interface Setup {
 async function compareModels(options: CompareOptions, context: Context): Promise<CompareResult> {
   const started = context.clock();
   const setup = await prepare(options, context);
-  return withTemporaryFolder(context.temporaryFolder, async (folder) => {
+  return withScratch(context.temporaryFolder, 'onnx-compare', async (folder) => {
     const measured = await measure(setup, folder);
     const outputs = outputFigures(measured.quality.samples);
     const figures = overallFigures(outputs);
@@ -161,6 +162,7 @@ async function prepare(options: CompareOptions, context: Context): Promise<Setup
   const runtime = await resolveRuntime({
     log,
     ...signal,
+    ...(context.cache ? { cache: context.cache } : {}),
     ...(options.ortPath ? { ortPath: options.ortPath } : {}),
     ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
   });

@@ -1,5 +1,4 @@
 /** The compare room: is a quantized model still like its reference, and is it faster? */
-export type { BaselineCache } from './baseline.ts';
 export { compare } from './compare.ts';
 export type { Diagnosis, LayerError } from './diagnosis/index.ts';
 export type { Figures, OutputFigures } from './figures.ts';

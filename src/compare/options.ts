@@ -1,6 +1,5 @@
 import type { Log, Receipt, Verdict } from '../report/index.ts';
-import type { ProviderChoice } from '../runtime/index.ts';
-import type { BaselineCache } from './baseline.ts';
+import type { CacheService, ProviderChoice } from '../runtime/index.ts';
 import type { Diagnosis } from './diagnosis/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
 import type { Gate } from './gates.ts';
@@ -59,8 +58,8 @@ export interface CompareContext {
   temporaryFolder?: string;
   /** Bytes of memory that may be used; default what the machine or control group can give. */
   availableMemory?: () => number;
-  /** Keeps baselines between runs, beside or instead of the folder `baseline`. */
-  cache?: BaselineCache;
+  /** Keeps the folder `baseline`, and a downloaded onnxruntime-node, between runs. */
+  cache?: CacheService;
 }
 
 /** One model as it was seen. */

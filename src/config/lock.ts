@@ -1,19 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError, messageOf } from '../errors.ts';
+import { isGone, type ProcessIdentity, thisProcess } from '../process-identity.ts';
 import type { Log } from '../report/log.ts';
 
 /** Who holds a lock. */
-export interface Owner {
+export interface Owner extends ProcessIdentity {
   token: string;
-  pid: number;
-  host: string;
-  /** When the process began and on which boot, where the system says: a reused pid is another process. */
-  started?: string;
   action: string;
   since: string;
 }
@@ -41,14 +36,11 @@ export interface LockOptions {
 export async function takeLock(folder: string, options: LockOptions): Promise<Lock> {
   const file = path.join(folder, 'lock');
   const owner: Owner = {
+    ...thisProcess(),
     token: randomUUID(),
-    pid: process.pid,
-    host: os.hostname(),
     action: options.action,
     since: options.now.toISOString(),
   };
-  const started = startOf(process.pid);
-  if (started !== undefined) owner.started = started;
   await makeFolder(folder);
 
   const deadline = performance.now() + (options.waitMs ?? 0);
@@ -57,7 +49,7 @@ export async function takeLock(folder: string, options: LockOptions): Promise<Lo
     if (await create(file, owner)) return { token: owner.token, release: () => release(file, owner) };
     const other = await readOwner(file);
     if (other === undefined) continue; // Released meanwhile.
-    if (isDead(other)) {
+    if (isGone(other)) {
       options.log.warning(`Taking over the lock of ${describe(other)}, which has died.`);
       await removeStale(file, other);
       continue;
@@ -130,31 +122,6 @@ async function readOwner(file: string): Promise<Owner | undefined> {
     return JSON.parse(text) as Owner;
   } catch {
     throw new InputError(`The lock '${file}' is not one of ours; if no run is at work, delete it.`);
-  }
-}
-
-/** Only an owner on this host can be known to be dead. */
-function isDead(owner: Owner): boolean {
-  if (owner.host !== os.hostname()) return false;
-  try {
-    process.kill(owner.pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return true;
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
-  }
-  const started = startOf(owner.pid);
-  return owner.started !== undefined && started !== undefined && owner.started !== started;
-}
-
-/** Boot and start tick of a process, from /proc; undefined elsewhere. */
-function startOf(pid: number): string | undefined {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold blanks; start time is field 22, the 20th behind it.
-    return `${boot}:${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
-  } catch {
-    return undefined; // No /proc: pids alone have to do.
   }
 }
 

@@ -3,6 +3,7 @@ import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync }
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
+import { isGone, type ProcessIdentity, thisProcess } from '../process-identity.ts';
 
 /** A lock file that says who holds it. */
 export interface Lock {
@@ -11,12 +12,8 @@ export interface Lock {
   release(): void;
 }
 
-interface Owner {
+interface Owner extends ProcessIdentity {
   token: string;
-  host: string;
-  pid: number;
-  /** When the process started, so that a later process with the same id is not taken for it; null where unknown. */
-  started: string | null;
 }
 
 /**
@@ -25,12 +22,7 @@ interface Owner {
  * @throws InputError if another run holds it.
  */
 export function takeLock(file: string, what: string): Lock {
-  const owner: Owner = {
-    token: randomBytes(6).toString('hex'),
-    host: hostname(),
-    pid: process.pid,
-    started: startOf(process.pid),
-  };
+  const owner: Owner = { ...thisProcess(), token: randomBytes(6).toString('hex') };
   for (let attempts = 1; !placed(file, JSON.stringify(owner), owner.token); attempts++) {
     // Each attempt loses to another run at most; a folder that takes no files, such as /proc, would keep us for ever.
     if (attempts === MOST_ATTEMPTS) {
@@ -86,7 +78,7 @@ const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 
 
 function setAsideIfStale(file: string, what: string): void {
   const owner = ownerOf(file);
-  if (owner && isAlive(owner)) {
+  if (owner && !isGone(owner)) {
     const who = owner.host === hostname() ? `process ${owner.pid}` : `process ${owner.pid} on ${owner.host}`;
     throw new InputError(
       `Another run (${who}) is writing ${what}: wait for it to finish, or delete "${file}" if it is gone.`,
@@ -110,30 +102,6 @@ function ownerOf(file: string): Owner | undefined {
     return JSON.parse(readFileSync(file, 'utf8')) as Owner;
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-/** On another host nothing can be known, so its lock counts as held. */
-function isAlive(owner: Owner): boolean {
-  if (owner.host !== hostname()) return true;
-  try {
-    process.kill(owner.pid, 0);
-  } catch (error) {
-    if (codeOf(error) === 'ESRCH') return false;
-  }
-  const started = startOf(owner.pid);
-  return started === null || owner.started === null || started === owner.started;
-}
-
-/** A process's start time in clock ticks since boot, where /proc tells (Linux). */
-function startOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the command in parentheses and may hold spaces; the start time is field 22.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
-  } catch (error) {
-    if (codeOf(error) !== undefined) return null;
     throw error;
   }
 }

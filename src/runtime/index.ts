@@ -14,6 +14,7 @@ export { type CacheService, type ResolveOptions, resolveRuntime } from './locate
 export { availableMemory } from './memory.ts';
 export type { OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
 export { loadSamples, type SampleOptions, type Samples } from './samples/index.ts';
+export { makeScratch, withScratch } from './scratch.ts';
 export {
   type MeasureOptions,
   openSession,

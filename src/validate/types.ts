@@ -53,6 +53,8 @@ export interface ValidateContext {
   signal?: AbortSignal;
   now?: () => Date;
   cache?: CacheService;
+  /** Where large outputs and profiles lie meanwhile; default the system's temporary folder. */
+  temporaryFolder?: string;
 }
 
 export type CheckName = 'integrity' | 'load' | 'inference' | 'latency' | 'resources';

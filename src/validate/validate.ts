@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { indexRanges, type Model } from '../model/index.ts';
@@ -27,6 +27,7 @@ import {
   type SessionOptions,
   type Timings,
   type ValueInfo,
+  withScratch,
 } from '../runtime/index.ts';
 import { applyGates } from './gates.ts';
 import { inspectTimings } from './hygiene.ts';
@@ -61,8 +62,7 @@ const MB = 1e6;
  */
 export async function validate(options: ValidateOptions, context: ValidateContext): Promise<ValidateResult> {
   const started = performance.now();
-  const scratch = await mkdtemp(path.join(tmpdir(), 'onnx-validate-'));
-  try {
+  return withScratch(context.temporaryFolder ?? tmpdir(), 'onnx-validate', async (scratch) => {
     const integrity = await checkIntegrity(options, context, scratch);
     const results: ValidateResults = {
       checks: [integrity.check],
@@ -76,10 +76,8 @@ export async function validate(options: ValidateOptions, context: ValidateContex
     completeChecks(results);
     applyGates(results, options);
     results.seconds = (performance.now() - started) / 1000;
-    return await report(options, context, integrity, results);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+    return report(options, context, integrity, results);
+  });
 }
 
 interface Work {

@@ -1,4 +1,5 @@
 import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -166,6 +167,16 @@ describe('the whole chain', () => {
   });
 });
 
+it.each(['validate', 'compare'])('%s keeps what is temporary in the folder that the runner names', async (name) => {
+  const folder = temp();
+  saveModel(folder, smallModel());
+  const absent = path.join(folder, 'absent');
+  const inputs = { model: 'model.onnx', ...(name === 'compare' ? { reference: 'model.onnx' } : {}) };
+  const finished = await runAction(name, inputs, folder, { RUNNER_TEMP: absent });
+  expect(finished.code).toBe(1);
+  expect(finished.stdout).toContain(`::error::The temporary folder ${absent} cannot be written`);
+});
+
 describe('perform', () => {
   const host = (fields: Partial<Host> = {}) => {
     const said: string[] = [];
@@ -173,6 +184,7 @@ describe('perform', () => {
     const full: Host = {
       log: { ...silentLog, error: (message) => said.push(message) },
       debug: false,
+      temporaryFolder: tmpdir(),
       step: () => undefined,
       endSteps: () => undefined,
       input: (name) => ({ model: 'm.onnx' })[name],

@@ -1,7 +1,8 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Cache } from '../../src/actions/cache.ts';
+import { compare } from '../../src/actions/compare.ts';
 import { getInputs } from '../../src/actions/inputs.ts';
 import { quantize } from '../../src/actions/quantize.ts';
 import { readReceipt, silentLog } from '../../src/report/index.ts';
@@ -103,6 +104,34 @@ describe('quantize with cache', () => {
   });
 });
 
+describe('compare with a baseline', () => {
+  it('takes outputs and times of the reference from the service where the folder is gone', async () => {
+    const { folder, cache, entries } = workplace();
+    const reference = saveModel(folder, smallModel());
+    const texts: Record<string, string> = {
+      reference,
+      model: reference,
+      baseline: path.join(folder, 'baseline'),
+      count: '2',
+      'max-seconds': '1',
+      threads: '1',
+    };
+    const context = { log: silentLog, signal: new AbortController().signal, step: () => undefined };
+    const run = async () => {
+      const inputs = getInputs('compare', (name) => texts[name]);
+      const { outputs } = await compare(inputs, { ...context, temporaryFolder: temp(), cache });
+      return (await readReceipt(String(outputs.report))).results;
+    };
+    expect(await run()).toMatchObject({ speed: { mode: 'alternating' } });
+    expect(entries()).toEqual([expect.stringMatching(/onnx-compare-baseline-[0-9a-f]{32}$/)]);
+    rmSync(texts.baseline!, { recursive: true });
+    expect(await run()).toMatchObject({ speed: { mode: 'stored' } });
+    delete texts.baseline;
+    expect(await run()).toMatchObject({ speed: { mode: 'alternating' } });
+    expect(entries()).toHaveLength(1);
+  });
+});
+
 /** A folder to quantize in, and a cache service that is another folder. */
 function workplace() {
   const folder = temp();
@@ -131,6 +160,7 @@ function workplace() {
           progress: ({ label }) => said.push(label),
         },
         signal: new AbortController().signal,
+        temporaryFolder: temp(),
         step: () => undefined,
         ...(there ? { cache } : {}),
       },
@@ -139,7 +169,7 @@ function workplace() {
     expect(readdirSync(cache.folder)).toEqual([]);
     return { ...result, said, warnings };
   };
-  return { folder, run, entries: () => readdirSync(service).map((name) => path.join(service, name)) };
+  return { folder, run, cache, entries: () => readdirSync(service).map((name) => path.join(service, name)) };
 }
 
 function damage(file: string): void {

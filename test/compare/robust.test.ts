@@ -194,9 +194,12 @@ describe('interruption', () => {
     ).rejects.toThrow();
   });
 
-  test('a killed comparison leaves no process behind', { timeout: 60_000 }, async () => {
+  test('a killed comparison leaves no process behind, and the next one removes its files', {
+    timeout: 60_000,
+  }, async () => {
     const { folder, temporaryFolder } = folders();
     const reference = saveModel(folder, product(), 'a.onnx');
+    const baseline = path.join(folder, 'baseline');
     const script = path.join(folder, 'run.mjs');
     const room = fileURLToPath(new URL('../../lib/compare/index.js', import.meta.url));
     writeFileSync(
@@ -205,7 +208,9 @@ describe('interruption', () => {
        const log = { info() {}, warning() {}, error() {}, debug() {}, progress: () => console.log('running') };
        const temporaryFolder = ${JSON.stringify(temporaryFolder)};
        const file = ${JSON.stringify(reference)};
-       await compare({ reference: file, model: file, maxSeconds: 50, minSpeedup: 1, threads: 1 }, { log, temporaryFolder });`,
+       const baseline = ${JSON.stringify(baseline)};
+       const options = { reference: file, model: file, baseline, maxSeconds: 50, minSpeedup: 1, threads: 1 };
+       await compare(options, { log, temporaryFolder });`,
     );
     const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((resolve) => child.stdout.once('data', resolve));
@@ -215,6 +220,11 @@ describe('interruption', () => {
     child.kill('SIGKILL');
     await ended;
     await expect.poll(() => sessions.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    expect(readdirSync(temporaryFolder)).toHaveLength(1);
+    expect(readdirSync(baseline)).toEqual([expect.stringMatching(/^\.partial-/)]);
+    await compare({ reference, model: reference, baseline, count: 1, maxSeconds: 1, threads: 1 }, { temporaryFolder });
+    expect(readdirSync(temporaryFolder)).toEqual([]);
+    expect(readdirSync(baseline)).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
   });
 });
 
