@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { type ChangeOutcome, type CheckResult, checkConfig, promote, rollback } from '../config/index.ts';
 import { InputError } from '../errors.ts';
-import { actionSummary, escapeMarkdown, inlineCode, type Log } from '../report/index.ts';
+import { actionSummary, type Log } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
 
 /** `check` looks at a config, `promote` writes a proved model into it, `rollback` returns it to what it was. */
@@ -17,7 +17,7 @@ export const promoteConfig: Action<'promote-config'> = async ({ mode, ...inputs 
 
 /** Findings become annotations on their lines; the failure itself only counts them. */
 function checked(
-  { annotations, findings, failures, table, verdict, report }: CheckResult,
+  { annotations, failures, receipt, report }: CheckResult,
   config: string,
   projectRoot: string,
   log: Log,
@@ -28,15 +28,11 @@ function checked(
     else if (severity === 'warning') log.warning(message, { ...place, file });
     else log.info(`${file}:${place.line ?? 1}: ${message}`);
   }
-  const lines = findings.map(({ severity, message, place }) => {
-    return `- **${severity}** ${inlineCode(`${place.file}:${place.line ?? 1}`)} ${escapeMarkdown(message)}`;
-  });
-  const title = `## Config check: ${verdict} (${inlineCode(config)})`;
-  const markdown = [title, lines.join('\n') || 'No findings.', table].filter((part) => part !== '').join('\n\n');
+  const summary = actionSummary(receipt);
   const errors = `${failures.length} error${failures.length === 1 ? '' : 's'}`;
   return {
-    outputs: { changed: false, summary: markdown, report },
-    summary: markdown,
+    outputs: { changed: false, summary, report },
+    summary,
     failures: failures.length > 0 ? [`${config} has ${errors}: mend the lines that are annotated.`] : [],
   };
 }

@@ -1,6 +1,5 @@
 /** The config room: YAML edited in place, promotion, rollback, and the check for pull requests. */
 export type { Budget, ComponentMemory } from './check/budget.ts';
-export { budgetTable } from './check/budget.ts';
 export { type CheckOptions, type CheckResult, checkConfig } from './check/check.ts';
 export { ANNOTATIONS_PER_KIND, annotations, type Finding } from './check/findings.ts';
 export type { HistoryEntry, KeyChange, ReceiptMention } from './history.ts';

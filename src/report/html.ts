@@ -75,7 +75,7 @@ function gateTable(gates: readonly GateRow[]): string {
   return `<div class="scroll"><table><thead><tr><th scope="col">check</th><th scope="col" class="number">figure</th><th scope="col" class="number">limit</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-function tableHtml({ title, head, rows, numeric = [], code = [] }: Table): string {
+function tableHtml({ title, head, rows, numeric = [], code = [], open }: Table): string {
   if (rows.length === 0) return '';
   const style = (column: number) => (numeric.includes(column) ? ' class="number"' : '');
   const cell = (text: string, column: number) =>
@@ -83,7 +83,9 @@ function tableHtml({ title, head, rows, numeric = [], code = [] }: Table): strin
   const shown = rows.slice(0, MAX_ROWS).map((row) => `<tr>${row.map(cell).join('')}</tr>`);
   const header = head.map((text, column) => `<th scope="col"${style(column)}>${escapeHtml(text)}</th>`).join('');
   const rest = rows.length > MAX_ROWS ? `<p>${rows.length - MAX_ROWS} more in the receipt.</p>` : '';
-  return `<details><summary>${escapeHtml(title)} (${rows.length})</summary><div class="scroll"><table><thead><tr>${header}</tr></thead><tbody>${shown.join('')}</tbody></table></div>${rest}</details>`;
+  const table = `<div class="scroll"><table><thead><tr>${header}</tr></thead><tbody>${shown.join('')}</tbody></table></div>${rest}`;
+  if (open) return `<h3>${escapeHtml(title)}</h3>${table}`;
+  return `<details><summary>${escapeHtml(title)} (${rows.length})</summary>${table}</details>`;
 }
 
 function definitions(facts: readonly (readonly [string, string])[]): string {

@@ -90,20 +90,22 @@ function sectionParts(section: Section, nested: boolean, details: boolean): stri
   const facts = section.facts
     .map(([label, value]) => `- ${escapeMarkdown(label)}: ${escapeMarkdown(value)}`)
     .join('\n');
-  const failures = section.failures
-    .slice(0, MAX_LINES)
-    .map((sentence) => `> ❌ ${escapeMarkdown(shorten(sentence, 1000))}`);
-  const notes = section.notes.slice(0, MAX_LINES).map((sentence) => `> ℹ️ ${escapeMarkdown(shorten(sentence, 1000))}`);
   const charts = section.charts.map((chart) => mermaid(chart)).filter((chart) => chart !== undefined);
   return [
     heading,
-    failures.join('\n>\n'),
+    quoted('❌', section.failures),
     gates,
     facts,
-    notes.join('\n>\n'),
+    quoted('ℹ️', section.notes),
     ...charts.map((chart) => codeBlock(chart, 'mermaid')),
-    ...(details ? [...section.blocks.map(block), ...section.tables.map(folded)] : []),
+    ...(details ? [...section.blocks.map(block), ...section.tables.map(titled)] : []),
   ];
+}
+
+function quoted(sign: string, sentences: readonly string[]): string {
+  const lines = sentences.slice(0, MAX_LINES).map((text) => `> ${sign} ${escapeMarkdown(shorten(text, 1000))}`);
+  const rest = sentences.length - MAX_LINES;
+  return [...lines, ...(rest > 0 ? [`> ${rest} more in the receipt.`] : [])].join('\n>\n');
 }
 
 function gateTable(gates: readonly GateRow[]): string {
@@ -118,8 +120,9 @@ function block({ title, language, text }: Block): string {
   return `**${escapeMarkdown(title)}**\n\n${codeBlock(text.split('\n').slice(0, MAX_ROWS).join('\n'), language)}`;
 }
 
-function folded(table: Table): string {
+function titled(table: Table): string {
   if (table.rows.length === 0) return '';
+  if (table.open) return `**${escapeMarkdown(table.title)}**\n\n${markdownTable(table)}`;
   const count = `${table.rows.length} ${table.rows.length === 1 ? 'row' : 'rows'}`;
   return `<details><summary>${escapeMarkdown(table.title)} (${count})</summary>\n\n${markdownTable(table)}\n\n</details>`;
 }

@@ -35,6 +35,8 @@ export interface Table {
   numeric?: number[];
   /** Columns of names, set as code. */
   code?: number[];
+  /** Shown at once instead of folded. */
+  open?: boolean;
 }
 
 export interface Block {

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createManifest } from '../../src/checksum/index.ts';
 import { annotations, type CheckOptions, checkConfig, type Finding } from '../../src/config/index.ts';
+import { htmlReport } from '../../src/report/html-report.ts';
+import { actionSummary } from '../../src/report/index.ts';
 import { silentLog } from '../../src/report/log.ts';
 import { createReceipt, writeReceipt } from '../../src/report/receipt.ts';
 import { hasGit, withoutGit } from '../support/git.ts';
@@ -73,21 +75,25 @@ describe.skipIf(!hasGit)(`the users' own table${withoutGit}`, () => {
     expect(result.verdict).toBe('pass');
     expect(result.budget?.before).toMatchObject({ baseMb: 5400, peakMb: 8700, limitMb: 12000, hostMb: 16000 });
     expect(result.budget?.after).toMatchObject({ baseMb: 2300, peakMb: 5600 });
-    expect(result.table.split('\n')).toEqual([
-      '| Component | when | before | after |',
-      '| --- | --- | ---: | ---: |',
-      '| Classifier (TRM) | permanent | 0.1 GB (limit) | 0.1 GB (limit) |',
-      '| Conversation (LFM2) | permanent | 0.7 GB (limit) | 0.7 GB (limit) |',
-      '| Audio core | permanent | 4.3 GB (measured) | 1.2 GB (measured) |',
-      '| Embeddings | permanent | 0.3 GB (limit) | 0.3 GB (limit) |',
-      '| Vision (Qwen2-VL) | on-demand | 3.3 GB (limit) | 3.3 GB (limit) |',
-      '| Transcription | on-demand | 0.0 GB (off) | 0.0 GB (off) |',
-      '| **Base** | permanent | **5.4 GB** | **2.3 GB** |',
-      '| **Peak** | + largest on-demand | **8.7 GB** | **5.6 GB** |',
+    const rows = [
+      '| component | when | before | after |',
+      '|---|---|---:|---:|',
+      '| Classifier \\(TRM\\) | permanent | 0.1 GB \\(limit\\) | 0.1 GB \\(limit\\) |',
+      '| Conversation \\(LFM2\\) | permanent | 0.7 GB \\(limit\\) | 0.7 GB \\(limit\\) |',
+      '| Audio core | permanent | 4.3 GB \\(measured\\) | 1.2 GB \\(measured\\) |',
+      '| Embeddings | permanent | 0.3 GB \\(limit\\) | 0.3 GB \\(limit\\) |',
+      '| Vision \\(Qwen2-VL\\) | on-demand | 3.3 GB \\(limit\\) | 3.3 GB \\(limit\\) |',
+      '| Transcription | on-demand | 0.0 GB \\(off\\) | 0.0 GB \\(off\\) |',
+      '| Base | permanent | 5.4 GB | 2.3 GB |',
+      '| Peak | \\+ largest on-demand | 8.7 GB | 5.6 GB |',
       '| Limit | for all models | 12.0 GB | 12.0 GB |',
       '| Free at base | of 16.0 GB | 66 % | 86 % |',
       '| Free at peak | of 16.0 GB | 46 % | 65 % |',
-    ]);
+    ];
+    const summary = actionSummary(result.receipt);
+    expect(summary).toContain(rows.join('\n'));
+    expect(summary).toContain('| Memory at peak | 5.6 GB | ≤ 12.0 GB | ✅ pass |');
+    expect(htmlReport([result.receipt])).toContain('<td class="number">66 %</td><td class="number">86 %</td>');
   });
 });
 
@@ -129,6 +135,7 @@ describe.skipIf(!hasGit)(`findings, each at its line and column${withoutGit}`, (
     await rm(path.join(root, 'config/model-budget.yaml'));
     const warned = await check('models:\n  m:\n    max_memory_mb: 5\n    max_memroy_mb: 6\n');
     expect(brief(warned.findings)).toEqual(['warning near-miss 4:5']);
+    expect(htmlReport([warned.receipt])).toContain('<p class="note">warning: config/sarai.yaml:4: ');
   });
 
   it('a model that is not here, with what may have been meant', async () => {
@@ -187,6 +194,11 @@ describe.skipIf(!hasGit)(`findings, each at its line and column${withoutGit}`, (
     expect(finding).toMatchObject({ severity: 'error', rule: 'memory-budget' });
     expect(finding?.message).toMatch(/need 13\.8 GB at peak \(before: 8\.8 GB\).*allows 12\.0 GB.*Audio core/);
     expect(finding?.place.line).toBeGreaterThan(50);
+    const said = `config/sarai.yaml:${finding?.place.line}: The models need 13.8 GB at peak`;
+    const html = htmlReport([result.receipt]);
+    expect(html).toContain(`<p class="failure">${said}`);
+    expect(html).toContain('<td class="number">13.8 GB</td><td class="number">≤ 12.0 GB</td>');
+    expect(actionSummary(result.receipt)).toContain('| Errors | 1 | 0 | ❌ fail |');
   });
 
   it('rules that cannot be read', async () => {

@@ -54,35 +54,6 @@ export function measuredFor(modelPath: string, receipts: readonly FiledReceipt[]
   return last && residentMb(last.receipt);
 }
 
-/** Markdown: components before and after, the totals, the limit, what stays free. */
-export function budgetTable(after: Budget, before?: Budget): string {
-  const old = new Map(before?.components.map((component) => [component.name, component]));
-  const cell = (component?: ComponentMemory) =>
-    component === undefined ? '–' : `${gb(component.mb)} GB (${component.source})`;
-  const row = (cells: string[]) => `| ${(before ? cells : [cells[0]!, cells[1]!, cells[3]!]).join(' | ')} |`;
-  const free = (mb: number, hostMb: number) => `${Math.round((100 * (hostMb - mb)) / hostMb)} %`;
-  const totals = (budget: Budget | undefined, mb: 'baseMb' | 'peakMb') => (budget ? `**${gb(budget[mb])} GB**` : '');
-  const { hostMb, limitMb } = after;
-  const freeRow = (title: string, mb: 'baseMb' | 'peakMb') =>
-    hostMb === undefined
-      ? []
-      : [row([title, `of ${gb(hostMb)} GB`, before ? free(before[mb], hostMb) : '', free(after[mb], hostMb)])];
-  return [
-    row(['Component', 'when', 'before', 'after']),
-    row(['---', '---', '---:', '---:']),
-    ...after.components.map((component) =>
-      row([component.name.replaceAll('|', '\\|'), component.when, cell(old.get(component.name)), cell(component)]),
-    ),
-    row(['**Base**', 'permanent', totals(before, 'baseMb'), totals(after, 'baseMb')]),
-    row(['**Peak**', '+ largest on-demand', totals(before, 'peakMb'), totals(after, 'peakMb')]),
-    ...(limitMb === undefined
-      ? []
-      : [row(['Limit', 'for all models', before?.limitMb ? `${gb(before.limitMb)} GB` : '', `${gb(limitMb)} GB`])]),
-    ...freeRow('Free at base', 'baseMb'),
-    ...freeRow('Free at peak', 'peakMb'),
-  ].join('\n');
-}
-
 /** GB of 10^9 bytes with one decimal. */
 export function gb(mb: number): string {
   return (mb / 1000).toFixed(1);

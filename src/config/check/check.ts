@@ -15,7 +15,7 @@ import { type FiledReceipt, readReceipts } from '../receipts.ts';
 import { scalarOf } from '../yaml/edit.ts';
 import { allKeys, findKey, joinKey, type KeySite, splitKey } from '../yaml/keys.ts';
 import { decodeYaml, parseYaml, syntaxProblems, type YamlFile } from '../yaml/parse.ts';
-import { type Budget, budgetTable, computeBudget, gb, measuredFor } from './budget.ts';
+import { type Budget, computeBudget, gb, measuredFor } from './budget.ts';
 import { annotations, type Finding, sortFindings } from './findings.ts';
 import { nearMiss } from './near-miss.ts';
 import { type BudgetRules, matchesGlob, NO_RULES, parseRules } from './rules.ts';
@@ -44,8 +44,6 @@ export interface CheckResult {
   /** The same under GitHub's limits. */
   annotations: Finding[];
   budget?: { before?: Budget; after: Budget };
-  /** The budget as a Markdown table; empty without rules. */
-  table: string;
   receipt: Receipt;
   /** Path of the receipt. */
   report: string;
@@ -64,7 +62,6 @@ export async function checkConfig(options: CheckOptions, context: ConfigContext)
 
   const findings: Finding[] = [];
   let budget: CheckResult['budget'];
-  let table = '';
   const problems = syntaxProblems(file);
   for (const { offset, message } of problems) {
     findings.push({ severity: 'error', rule: 'syntax', message: `${message}.`, place: file.place(offset) });
@@ -81,7 +78,6 @@ export async function checkConfig(options: CheckOptions, context: ConfigContext)
       try {
         budget = { after: computeBudget(file, rules, receipts) };
         if (base && syntaxProblems(base).length === 0) budget.before = computeBudget(base, rules, receipts);
-        table = budgetTable(budget.after, budget.before);
         findings.push(...overBudget(file, rules, budget));
       } catch (error) {
         if (!(error instanceof InputError)) throw error;
@@ -114,7 +110,6 @@ export async function checkConfig(options: CheckOptions, context: ConfigContext)
     findings: sorted,
     annotations: annotations(sorted),
     ...(budget ? { budget } : {}),
-    table,
     receipt,
     report,
   };

@@ -2,6 +2,7 @@ import type { Section } from '../page.ts';
 import type { ActionName, Receipt } from '../receipt.ts';
 import { checksumSection } from './checksum.ts';
 import { compareSection } from './compare.ts';
+import { configCheckSection } from './config-check.ts';
 import { promoteSection } from './promote-config.ts';
 import { quantizeSection } from './quantize.ts';
 import { validateSection } from './validate.ts';
@@ -11,7 +12,8 @@ const SECTIONS: Record<ActionName, (receipt: Receipt) => Section> = {
   checksum: checksumSection,
   validate: validateSection,
   compare: compareSection,
-  'promote-config': promoteSection,
+  'promote-config': (receipt) =>
+    receipt.inputs.mode === 'check' ? configCheckSection(receipt) : promoteSection(receipt),
 };
 
 /** What a receipt says to people. */

@@ -4,11 +4,9 @@ import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
 import { fields, list, numberOf, sentences, textOf } from './read.ts';
 
-const TITLES: Record<string, string> = { promote: 'Promote', rollback: 'Roll back', check: 'Check config' };
-
 export function promoteSection(receipt: Receipt): Section {
   const { changed, config, diff, edits, steps, commit, pullRequest, history } = fields(receipt.results);
-  const section = baseSection(receipt, TITLES[receipt.inputs.mode ?? ''] ?? 'Promote');
+  const section = baseSection(receipt, receipt.inputs.mode === 'rollback' ? 'Roll back' : 'Promote');
   if (typeof changed === 'boolean') {
     section.gates.push({ name: 'Config', figure: changed ? 'changed' : 'unchanged', limit: '', verdict: 'info' });
   }
