@@ -3,11 +3,12 @@
  * Arguments: model, target, digests (true or false).
  */
 import { readModel } from '../../lib/model/index.js';
-import { computeParameters, Pool, writeFiles } from '../../lib/quantize/stream/index.js';
+import { computeParameters, FileWriter, Pool } from '../../lib/quantize/stream/index.js';
 
 const [source, target, digests] = process.argv.slice(2);
 const model = await readModel(source);
 const pool = new Pool();
+const writer = new FileWriter(pool, { digests: digests === 'true' });
 try {
   const jobs = [...model.tensors.values()]
     .filter(({ dims }) => dims.length === 2)
@@ -20,7 +21,9 @@ try {
     size += length;
     return segment;
   });
-  await writeFiles([{ path: target, size, segments }], pool, undefined, { digests: digests === 'true' });
+  await writer.write({ path: target, size, segments });
+  await writer.sync();
 } finally {
+  await writer.close();
   await pool.close();
 }

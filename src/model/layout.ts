@@ -2,7 +2,7 @@ import path from 'node:path';
 import { create, isFieldSet, type Message } from '@bufbuild/protobuf';
 import { InputError } from '../errors.ts';
 import { LARGE_TENSOR_BYTES } from './decode.ts';
-import { encode, fieldHeader, type Splice, type Spliced } from './encode.ts';
+import { encode, fieldHeader, type Span, type Splice, type Spliced } from './encode.ts';
 import { DataLocation } from './enums.ts';
 import { ModelProtoSchema, StringStringEntryProtoSchema, type TensorProto, TensorProtoSchema } from './onnx_pb.ts';
 import { MAX_PROTOBUF_BYTES } from './read.ts';
@@ -72,7 +72,7 @@ function tooLarge(output: string, advice: string): InputError {
   return new InputError(`The graph file "${output}" would pass the 2 GiB that ONNX files end at: ${advice}.`);
 }
 
-/** Bytes for a tensor that are not in memory. */
+/** Bytes for a tensor that are not encoded with it. */
 type Content<Job> = FileContent | { kind: 'job'; job: Job; length: number };
 
 interface FileContent {
@@ -139,10 +139,18 @@ function layoutGraph<Job>(
   offsets: Map<TensorProto, number>,
   location: string,
 ): FileLayout<Job> {
-  const splice = (message: Message): Spliced<Content<Job>> | undefined => {
+  const splice = (message: Message): Spliced<GraphContent<Job>> | undefined => {
     const tensor = message as TensorProto;
     const place = placed.get(tensor);
-    if (!place) return model.omitted.has(message) ? { message, splices: omittedFields(model, message) } : undefined;
+    if (!place) {
+      if (message.$typeName === TensorProtoSchema.typeName && tensor.rawData.length >= LARGE_TENSOR_BYTES) {
+        // What a caller put there goes into the file from where it is, not through the encoded message.
+        const bytes = tensor.rawData;
+        const raw = rawData<MemoryContent>({ kind: 'bytes', bytes, length: bytes.length });
+        return { message: without(copyOf(tensor), 'rawData'), splices: [raw, ...omittedFields(model, tensor)] };
+      }
+      return model.omitted.has(message) ? { message, splices: omittedFields(model, message) } : undefined;
+    }
     const offset = offsets.get(tensor);
     if (offset !== undefined) {
       return {
@@ -151,10 +159,10 @@ function layoutGraph<Job>(
       };
     }
     if (place.asOmitted) return { message, splices: omittedFields(model, message) };
-    const { content } = place;
-    const header = fieldHeader(TensorProtoSchema.field.rawData.number, content.length);
-    const raw = { no: TensorProtoSchema.field.rawData.number, header, span: content };
-    return { message: withoutData(tensor), splices: [raw, ...omittedFields(model, tensor, isNoData)] };
+    return {
+      message: withoutData(tensor),
+      splices: [rawData(place.content), ...omittedFields(model, tensor, isNoData)],
+    };
   };
   const segments: Segment<Job>[] = [];
   let size = 0;
@@ -165,6 +173,19 @@ function layoutGraph<Job>(
     else if (piece.length > 0) segments.push({ offset, ...piece });
   }
   return { path: output, size, segments };
+}
+
+interface MemoryContent {
+  kind: 'bytes';
+  bytes: Uint8Array;
+  length: number;
+}
+
+type GraphContent<Job> = Content<Job> | MemoryContent;
+
+function rawData<S extends Span>(span: S): Splice<S> {
+  const no = TensorProtoSchema.field.rawData.number;
+  return { no, header: fieldHeader(no, span.length), span };
 }
 
 function omittedFields(
@@ -202,11 +223,17 @@ function isNoData(no: number): boolean {
 
 /** A shallow copy without data fields and external data. */
 function withoutData(tensor: TensorProto): TensorProto {
-  const image: TensorProto = Object.assign(Object.create(Object.getPrototypeOf(tensor)), tensor);
+  const image = copyOf(tensor);
   for (const field of DATA_FIELDS) image[field] = [];
   image.externalData = [];
-  for (const field of ['rawData', 'dataLocation'] as const) {
-    if (isFieldSet(image, TensorProtoSchema.field[field])) Reflect.deleteProperty(image, field);
-  }
-  return image;
+  return without(without(image, 'rawData'), 'dataLocation');
+}
+
+function copyOf(tensor: TensorProto): TensorProto {
+  return Object.assign(Object.create(Object.getPrototypeOf(tensor)), tensor);
+}
+
+function without(tensor: TensorProto, field: 'rawData' | 'dataLocation'): TensorProto {
+  if (isFieldSet(tensor, TensorProtoSchema.field[field])) Reflect.deleteProperty(tensor, field);
+  return tensor;
 }

@@ -31,12 +31,12 @@ import { fillParameters, type PlannedWeight } from './rewrite.ts';
 import {
   computeParameters,
   digestSources,
+  FileWriter,
   Pool,
   type StreamJob,
   type WeightJob,
   type WeightParameters,
   type WrittenFile,
-  writeFiles,
 } from './stream/index.ts';
 
 export interface QuantizeContext {
@@ -104,6 +104,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   }
   const output = openOutput(settings.output);
   let pool: Pool | undefined;
+  let writer: FileWriter | undefined;
   try {
     pool = new Pool({
       ...(settings.threads === undefined ? {} : { threads: settings.threads }),
@@ -116,16 +117,21 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     fillParameters(rewrite.weights, parameters);
     const contents = contentsOf(rewrite.weights, parameters);
     const layout = layoutModel<StreamJob>(rewrite.model, { output: settings.output, contents });
+    writer = new FileWriter(pool);
     const written: WrittenFile[] = [];
     let dataName: string | undefined;
     if (layout.data) {
       const data = { ...layout.data, path: output.dataPath };
-      written.push(...(await writeFiles([data], pool, progress(log, 'Writing weights', data.size))));
+      written.push(await writer.write(data, progress(log, 'Writing weights', data.size)));
       dataName = await output.nameData(written[0]!);
     }
     const graph = { ...layout.graph(dataName), path: output.graphPath };
-    written.unshift(...(await writeFiles([graph], pool, progress(log, 'Writing the graph', graph.size))));
-    const sources = await digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps)));
+    written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
+    // The disk catches up while the processor digests.
+    const [sources] = await Promise.all([
+      digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps))),
+      writer.sync(),
+    ]);
     assertUnchanged(model.stamps);
     output.commit(dataName);
     const data = dataName === undefined ? '' : path.join(path.dirname(settings.output), dataName);
@@ -135,6 +141,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   } catch (cause) {
     throw explainWriteError(cause, settings.output);
   } finally {
+    await writer?.close();
     await pool?.close();
     output.abort();
   }

@@ -94,6 +94,11 @@ export function fillParameters(weights: readonly PlannedWeight[], found: readonl
     for (const { tensor, holds } of parameters) {
       const elements = tensor.dims.reduce((product, size) => product * Number(size), 1);
       const source = holds === 'scale' ? values.scales : values.zeroPoints;
+      if (holds === 'scale' && elements === source.length) {
+        // As it is: a large model has many megabytes of scales.
+        tensor.rawData = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+        continue;
+      }
       // An Int8Array wraps 128…255 to the same bytes that uint8 has.
       const array = holds === 'zeroPoint' ? new Int8Array(elements) : new Float32Array(elements);
       for (let k = 0; k < elements; k += 1) array[k] = source[k % source.length]!;

@@ -11,10 +11,11 @@ import { channelsOf, exchangeOf } from '../../src/quantize/stream/geometry.ts';
 import {
   computeParameters,
   digestSources,
+  FileWriter,
   Pool,
   type StreamJob,
+  type StreamLayout,
   type WeightJob,
-  writeFiles,
 } from '../../src/quantize/stream/index.ts';
 import { referenceHalf, referenceQuantize, referenceRanges } from './reference.ts';
 
@@ -115,8 +116,20 @@ async function both(jobs: WeightJob[], pool: Pool, lead = 1) {
       job: { kind: 'quantize' as const, job, parameters: parameters[i]! },
     })),
   ]);
-  const [written] = await writeFiles([layout], pool);
-  return { parameters, written: written!, bytes: fs.readFileSync(layout.path).subarray(lead) };
+  const written = await write(layout, pool);
+  return { parameters, written, bytes: fs.readFileSync(layout.path).subarray(lead) };
+}
+
+/** Writes one file to the disk. */
+async function write(layout: StreamLayout, pool: Pool, onBytes?: (bytes: number) => void) {
+  const writer = new FileWriter(pool);
+  try {
+    const written = await writer.write(layout, onBytes);
+    await writer.sync();
+    return written;
+  } finally {
+    await writer.close();
+  }
 }
 
 describe('both passes', () => {
@@ -241,7 +254,7 @@ describe('both passes', () => {
       const layout = layoutOf(
         jobs.map((job, i) => ({ kind: 'job', length: 4, job: { kind: 'quantize', job, parameters: parameters[i]! } })),
       );
-      await writeFiles([layout], pool);
+      await write(layout, pool);
       expect([...new Int8Array(fs.readFileSync(layout.path))]).toEqual(Array(3).fill([64, -127, 32, 0]).flat());
     });
   });
@@ -282,7 +295,7 @@ describe('both passes', () => {
   });
 });
 
-describe('writeFiles', () => {
+describe('FileWriter', () => {
   it('lays bytes, copies, zeros and jobs over chunks and digests each chunk', async () => {
     const source = freshPath();
     const filler = Buffer.alloc(CHUNK_BYTES + 1000);
@@ -299,7 +312,7 @@ describe('writeFiles', () => {
       { kind: 'bytes', length: 4, bytes: Buffer.from('tail') },
     ]);
     const seen: number[] = [];
-    const [written] = await inPool((pool) => writeFiles([layout], pool, (bytes) => seen.push(bytes)));
+    const written = await inPool((pool) => write(layout, pool, (bytes) => seen.push(bytes)));
     const made = fs.readFileSync(layout.path);
     const halves = bytesOf(Uint16Array.from(values, referenceHalf));
     const wanted = Buffer.concat([
@@ -321,7 +334,13 @@ describe('writeFiles', () => {
 
   it('writes several files, an empty one among them', async () => {
     const layouts = [layoutOf([]), layoutOf([{ kind: 'zeros', length: 10 }])];
-    const written = await inPool((pool) => writeFiles(layouts, pool));
+    const written = await inPool(async (pool) => {
+      const writer = new FileWriter(pool);
+      const written = [await writer.write(layouts[0]!), await writer.write(layouts[1]!)];
+      await writer.sync();
+      await writer.close();
+      return written;
+    });
     expect(written.map(({ size, chunks }) => [size, chunks.length])).toEqual([
       [0, 0],
       [10, 1],
@@ -332,7 +351,7 @@ describe('writeFiles', () => {
   it('refuses a path that exists, and leaves that file alone', async () => {
     const layout = layoutOf([{ kind: 'zeros', length: 10 }]);
     fs.writeFileSync(layout.path, 'mine');
-    await expect(inPool((pool) => writeFiles([layout], pool))).rejects.toThrow('EEXIST');
+    await expect(inPool((pool) => write(layout, pool))).rejects.toThrow('EEXIST');
     expect(fs.readFileSync(layout.path, 'utf8')).toBe('mine');
   });
 
@@ -344,7 +363,7 @@ describe('writeFiles', () => {
       const { path } = source.source as { path: string };
       fs.truncateSync(path, 2000);
       const layout = layoutOf([{ kind: 'job', length: 1000, job: { kind: 'quantize', job, parameters: parameters! } }]);
-      const error = await writeFiles([layout], pool).catch((error) => error);
+      const error = await write(layout, pool).catch((error) => error);
       expect(error).toBeInstanceOf(InputError);
       expect(error.message).toContain(`"${path}" became shorter`);
       expect(fs.existsSync(layout.path)).toBe(false);
@@ -355,7 +374,7 @@ describe('writeFiles', () => {
     const controller = new AbortController();
     const layout = layoutOf([{ kind: 'zeros', length: 40 * CHUNK_BYTES }]);
     const pool = new Pool({ threads: 2, signal: controller.signal });
-    const writing = writeFiles([layout], pool, () => controller.abort(new Error('enough')));
+    const writing = write(layout, pool, () => controller.abort(new Error('enough')));
     await expect(writing).rejects.toThrow('enough');
     await pool.close();
     expect(fs.existsSync(layout.path)).toBe(false);

@@ -2,4 +2,4 @@ export { computeParameters } from './compute-parameters.ts';
 export { digestSources } from './digest-sources.ts';
 export { Pool, type PoolOptions } from './pool.ts';
 export type { StreamJob, StreamLayout, WeightJob, WeightParameters, WrittenFile } from './types.ts';
-export { writeFiles } from './write-files.ts';
+export { FileWriter } from './write-files.ts';

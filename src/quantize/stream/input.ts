@@ -8,8 +8,14 @@ import type { Input } from './tasks.ts';
  */
 export function inputOf(source: ByteSource, offset: number, length: number, pool: Pool): Input {
   if (source.kind === 'file') return { fd: pool.sources.fd(source.path), path: source.path, offset: source.offset };
-  // A copy: a view would drag its whole buffer through the message.
-  return { bytes: source.bytes.slice(offset, offset + length), from: offset };
+  return { bytes: sendable(source.bytes, offset, length), from: offset };
+}
+
+/** A part of some bytes as it best travels in a message: shared if they are, else a copy, as a view would drag all along. */
+export function sendable(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+  return bytes.buffer instanceof SharedArrayBuffer
+    ? bytes.subarray(offset, offset + length)
+    : bytes.slice(offset, offset + length);
 }
 
 /** Bytes of one element. */

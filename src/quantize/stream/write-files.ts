@@ -2,42 +2,62 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { CHUNK_BYTES, rootOf } from '../../model/digest.ts';
 import type { Segment } from '../../model/types.ts';
 import { channelsOf, exchangeOf } from './geometry.ts';
-import { elementBytes, inputOf } from './input.ts';
+import { elementBytes, inputOf, sendable } from './input.ts';
 import type { Pool } from './pool.ts';
 import type { Task, WritePiece } from './tasks.ts';
 import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './types.ts';
 
 /**
- * Pass 2: writes the files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. The
- * files are new (an existing path is an error), complete and fsynced when this returns; on any error or abort they are
- * removed. `onBytes` hears how many more output bytes were written.
- *
- * @throws InputError for a source that cannot be read; what the file system says about the output (a full disk) as the
- * error it is, with `code` and `syscall`.
+ * Pass 2: writes files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. Close it,
+ * whatever happened: files that `sync` has not seen through to the disk are removed then.
  */
-export async function writeFiles(
-  layouts: readonly StreamLayout[],
-  pool: Pool,
-  onBytes: (bytes: number) => void = () => {},
-  { digests = true }: WriteOptions = {},
-): Promise<WrittenFile[]> {
-  const files: OutputFile[] = [];
-  try {
-    for (const layout of layouts) files.push(await OutputFile.create(layout));
-    await pool.runAll(tasks(files, pool, digests), ({ file, index, length }, digest) => {
-      file.chunks[index] = digest;
+export class FileWriter {
+  readonly #pool: Pool;
+  readonly #options: WriteOptions;
+  #files: OutputFile[] = [];
+
+  constructor(pool: Pool, options: WriteOptions = {}) {
+    this.#pool = pool;
+    this.#options = options;
+  }
+
+  /**
+   * Writes a new file (an existing path is an error). `onBytes` hears how many more bytes were written.
+   *
+   * @throws InputError for a source that cannot be read; what the file system says about the output (a full disk) as
+   * the error it is, with `code` and `syscall`.
+   */
+  async write(layout: StreamLayout, onBytes: (bytes: number) => void = () => {}): Promise<WrittenFile> {
+    const file = await OutputFile.create(layout);
+    this.#files.push(file);
+    const { digests = true } = this.#options;
+    const chunks: string[] = [];
+    await this.#pool.runAll(tasks(file, this.#pool, digests), ({ index, length }, digest) => {
+      chunks[index] = digest;
       file.writeBehind();
       onBytes(length);
     });
-    for (const file of files) await file.sync();
-    return files.map(({ layout, chunks }) => ({ path: layout.path, size: layout.size, chunks, root: rootOf(chunks) }));
-  } catch (error) {
+    return { path: layout.path, size: layout.size, chunks, root: rootOf(chunks) };
+  }
+
+  /** Waits until all that was written is on the disk. The processor is free meanwhile. */
+  async sync(): Promise<void> {
+    await Promise.all(this.#files.map((file) => file.sync()));
+    const done = this.#files;
+    this.#files = [];
+    for (const file of done) await file.close();
+  }
+
+  /** Removes what is not synced. */
+  async close(): Promise<void> {
+    if (this.#files.length === 0) return;
     // Whatever went wrong, no worker may still write to what is about to be removed.
-    await pool.stop();
-    for (const file of files) await file.remove();
-    throw error;
-  } finally {
-    for (const file of files) await file.close();
+    await this.#pool.stop();
+    for (const file of this.#files) {
+      await file.close();
+      await file.remove();
+    }
+    this.#files = [];
   }
 }
 
@@ -50,7 +70,6 @@ export interface WriteOptions {
 class OutputFile {
   readonly layout: StreamLayout;
   readonly handle: FileHandle;
-  readonly chunks: string[] = [];
   #flushing: Promise<void> | undefined;
 
   private constructor(layout: StreamLayout, handle: FileHandle) {
@@ -89,34 +108,30 @@ class OutputFile {
 }
 
 interface Chunk {
-  file: OutputFile;
   index: number;
   length: number;
 }
 
 type WriteTask = Extract<Task, { kind: 'write' }>;
 
-function* tasks(files: readonly OutputFile[], pool: Pool, digest: boolean): Generator<[WriteTask, Chunk]> {
-  for (const file of files) {
-    const { size, segments } = file.layout;
-    let first = 0;
-    for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
-      const end = Math.min(position + CHUNK_BYTES, size);
-      const pieces: WritePiece[] = [];
-      for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
-        const segment = segments[i]!;
-        const from = Math.max(position, segment.offset);
-        const until = Math.min(end, segment.offset + segment.length);
-        if (until > from) pieces.push(pieceOf(segment, from - segment.offset, until - from, pool));
-        if (until < end) first = i + 1;
-      }
-      const length = end - position;
-      const { fd } = file.handle;
-      yield [
-        { kind: 'write', fd, position, length, digest, pieces },
-        { file, index, length },
-      ];
+function* tasks({ layout, handle }: OutputFile, pool: Pool, digest: boolean): Generator<[WriteTask, Chunk]> {
+  const { size, segments } = layout;
+  let first = 0;
+  for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
+    const end = Math.min(position + CHUNK_BYTES, size);
+    const pieces: WritePiece[] = [];
+    for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
+      const segment = segments[i]!;
+      const from = Math.max(position, segment.offset);
+      const until = Math.min(end, segment.offset + segment.length);
+      if (until > from) pieces.push(pieceOf(segment, from - segment.offset, until - from, pool));
+      if (until < end) first = i + 1;
     }
+    const length = end - position;
+    yield [
+      { kind: 'write', fd: handle.fd, position, length, digest, pieces },
+      { index, length },
+    ];
   }
 }
 
@@ -126,7 +141,7 @@ function pieceOf(segment: Segment<StreamJob>, skip: number, length: number, pool
     case 'zeros':
       return { kind: 'zeros', length };
     case 'bytes':
-      return { kind: 'copy', length, input: { bytes: segment.bytes.slice(skip, skip + length), from: 0 } };
+      return { kind: 'copy', length, input: { bytes: sendable(segment.bytes, skip, length), from: 0 } };
     case 'file': {
       const fd = pool.sources.fd(segment.path);
       return { kind: 'copy', length, input: { fd, path: segment.path, offset: segment.sourceOffset + skip } };
