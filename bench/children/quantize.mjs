@@ -1,7 +1,10 @@
-/** `quantize` as the action calls it. Arguments: model, output. Prints what it took, as JSON. */
+/** `quantize` as the action calls it. Arguments: model, output, source digest (false: none). */
 import { quantize } from '../../lib/quantize/index.js';
 
-const [model, output] = process.argv.slice(2);
+const [model, output, sourceDigest] = process.argv.slice(2);
 const log = { info() {}, warning() {}, error() {}, debug() {}, progress() {} };
-const { nodesQuantized, compressionRatio } = await quantize({ model, output }, { log });
+const { nodesQuantized, compressionRatio } = await quantize(
+  { model, output, sourceDigest: sourceDigest !== 'false' },
+  { log },
+);
 console.log(JSON.stringify({ nodesQuantized, compressionRatio }));

@@ -479,6 +479,7 @@ export const definitions = {
       'calibration-method': calibration_method,
       'min-similarity': {"type":"number","unit":"0 to 1","description":"Cosine similarity that `auto` must keep; an error with any other method. Empty: 0.98 for `auto`."},
       'threads': threads,
+      'source-digest': {"type":"boolean","description":"Name the source by its SHA-256 in the receipt, which takes longer than quantizing where cores are few.","default":"true"},
       'dry-run': {"type":"boolean","description":"Print the plan (what happens to each node and why, sizes, memory) and write nothing.","default":"false"},
       'cache': cache,
       'ort-path': ort_path,

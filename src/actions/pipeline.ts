@@ -107,7 +107,7 @@ function quantizeInputs({ model, report, ...inputs }: Inputs<'pipeline'>): Input
   const { minSimilarity, threads: _, ...options } = inputs;
   // In the chain min-similarity is compare's gate; only `auto` also quantizes by it.
   const aim = options.method === 'auto' && minSimilarity !== undefined ? { minSimilarity } : {};
-  return { ...options, ...aim, model, report, dryRun: false };
+  return { ...options, ...aim, model, report, sourceDigest: true, dryRun: false };
 }
 
 function checksumInputs(

@@ -73,11 +73,13 @@ export function openOutput(output: string): ModelOutput {
     commit(dataName) {
       try {
         explained(output, () => {
+          let committed = false;
           try {
             replace(lock, directory, { graphPath, dataPath, target, dataName });
+            committed = true;
           } finally {
             // After a failure this removes the new data file, after success the old one.
-            removeUnused(directory, base);
+            removeUnused(directory, base, committed ? dataName : undefined);
           }
         });
       } finally {
@@ -199,10 +201,10 @@ function removeTemporaries(directory: string, base: string): void {
   }
 }
 
-/** Removes data files with our names that no model in the directory uses any more. */
-function removeUnused(directory: string, base: string): void {
+/** Removes data files with our names that no model in the directory uses any more; `inUse` is known to be. */
+function removeUnused(directory: string, base: string, inUse: string | undefined): void {
   const pattern = new RegExp(`^${escaped(base)}\\.([0-9a-f]{8}\\.)?data$`);
-  const candidates = readdirSync(directory).filter((name) => pattern.test(name));
+  const candidates = readdirSync(directory).filter((name) => name !== inUse && pattern.test(name));
   if (candidates.length === 0) return;
   const used = usedNames(directory, base);
   for (const name of candidates) if (!used.has(name)) rmSync(path.join(directory, name), { force: true });

@@ -28,6 +28,8 @@ export interface QuantizeOptions {
   calibrationMethod?: string | undefined;
   minSimilarity?: number | undefined;
   threads?: number | undefined;
+  /** Whether the receipt names the source by its SHA-256, which takes longer than quantizing. Default: true. */
+  sourceDigest?: boolean | undefined;
   dryRun?: boolean | undefined;
   /** Folder of the receipt. Default: beside the output. */
   report?: string | undefined;
@@ -51,6 +53,7 @@ export interface Settings {
   excludeNodes: readonly string[];
   allowNonFinite: boolean;
   threads: number | undefined;
+  sourceDigest: boolean;
   dryRun: boolean;
   reportDirectory: string;
 }
@@ -88,6 +91,7 @@ export function settingsOf(options: QuantizeOptions): Settings {
     excludeNodes: options.excludeNodes ?? [],
     allowNonFinite: options.allowNonFinite ?? false,
     threads,
+    sourceDigest: options.sourceDigest ?? true,
     dryRun: options.dryRun ?? false,
     reportDirectory: path.resolve(options.report || path.dirname(output)),
   };

@@ -129,7 +129,9 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
     // The disk catches up while the processor digests.
     const [sources] = await Promise.all([
-      digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps))),
+      settings.sourceDigest
+        ? digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps)))
+        : undefined,
       writer.sync(),
     ]);
     assertUnchanged(model.stamps);
@@ -227,12 +229,12 @@ async function report(
   options: QuantizeOptions,
   settings: Settings,
   context: QuantizeContext,
-  made: { model: Model; plan: Plan; sources: FileDigest[]; written: WrittenFile[]; paths: string[] },
+  made: { model: Model; plan: Plan; sources: FileDigest[] | undefined; written: WrittenFile[]; paths: string[] },
 ): Promise<Omit<QuantizeResult, 'data' | 'table'>> {
   const { model, plan, sources, written, paths } = made;
   const file = receiptOf(settings);
   const root = rootOf(written.flatMap(({ chunks }) => chunks));
-  const sourceBytes = total(sources);
+  const sourceBytes = total(model.stamps);
   const resultBytes = total(written);
   const compressionRatio = sourceBytes / resultBytes;
   const { nodesQuantized, weights, notes, warnings, nodes } = plan;
@@ -256,7 +258,7 @@ async function report(
     files: [
       ...identitiesOf(
         'read',
-        sources,
+        sources ?? [],
         model.stamps.map((stamp) => stamp.path),
         file,
       ),

@@ -28,3 +28,15 @@ describe('real models', () => {
     });
   }
 });
+
+it('names the source in the receipt, unless told to save the time', async () => {
+  const { file } = realModels[0]!;
+  const folder = temp();
+  const output = path.join(folder, 'int8.onnx');
+  const rolesWith = async (sourceDigest?: boolean) => {
+    const { report } = await quantize({ model: file, output, sourceDigest, report: folder }, { log: silentLog });
+    return (await readReceipt(report)).files.map(({ role }) => role);
+  };
+  expect(await rolesWith()).toEqual(['read', 'written']);
+  expect(await rolesWith(false)).toEqual(['written']);
+});
