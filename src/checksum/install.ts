@@ -1,6 +1,7 @@
-import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
+import { copyFile, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { copyModel } from '../model/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { type ManifestPaths, mergeManifest, nameIn } from './files.ts';
@@ -38,7 +39,7 @@ export async function install(
     installed.digests.set(target(file), found);
   }
   for (const [graph, files] of models) {
-    await mkdir(path.dirname(target(graph)), { recursive: true });
+    makeFolder(path.dirname(target(graph)));
     const written = await installModel(graph, files, target(graph), digests);
     installed.models.set(target(graph), [...written.keys()]);
     for (const [file, found] of written) installed.digests.set(file, found);
@@ -76,7 +77,7 @@ async function digestWritten(file: string): Promise<FileDigests> {
 async function copyInPlace(source: string, target: string): Promise<void> {
   const temporary = `${target}.${process.pid}.tmp`;
   try {
-    await mkdir(path.dirname(target), { recursive: true });
+    makeFolder(path.dirname(target));
     await copyFile(source, temporary);
     const handle = await open(temporary, 'r+');
     await handle.sync().finally(() => handle.close());

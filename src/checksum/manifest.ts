@@ -149,11 +149,12 @@ function unescapeGnu(name: string): string {
 /** A name with `/` and without `.`; one that is absolute or leads out of the manifest's folder is refused. */
 function safeName(name: string, fail: (what: string) => never): string {
   const parts = name.replaceAll('\\', '/').split('/');
-  const rooted = parts[0] === '' || /^[A-Za-z]:/.test(name);
+  const clean = parts.filter((part) => part !== '.' && part !== '').join('/');
+  // "./c:x" is a drive too, once the "./" is gone.
+  const rooted = parts[0] === '' || /^[A-Za-z]:/.test(clean);
   if (rooted || parts.includes('..') || name.includes('\0')) {
     fail(`names "${excerpt(name)}", which is not inside the manifest's folder`);
   }
-  const clean = parts.filter((part) => part !== '.' && part !== '').join('/');
   return clean === '' ? fail(`names "${excerpt(name)}", which is no file`) : clean;
 }
 

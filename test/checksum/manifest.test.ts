@@ -60,6 +60,7 @@ describe('SHA256SUMS', () => {
     ['.. with backslashes', `${A}  a\\..\\..\\m.onnx\n`],
     ['an absolute name', `${A}  /etc/passwd\n`],
     ['a drive', `${A}  C:\\m.onnx\n`],
+    ['a drive behind a dot', `${A}  ./C:m.onnx\n`],
     ['a share', `${A}  \\\\server\\share\\m.onnx\n`],
   ])('refuses %s', (_, text) => {
     expect(() => parse(text)).toThrow(InputError);
