@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { digestFile } from '../model/index.ts';
 import type { Log } from '../report/log.ts';
 import { type CacheService, makeScratch } from '../runtime/index.ts';
@@ -102,7 +103,7 @@ export function timingFor(
 export async function stageOutputs(directory: string): Promise<string> {
   const folder = path.resolve(directory);
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
     return await makeScratch(folder, '.partial');
   } catch (error) {
     throw new InputError(`baseline: ${directory} cannot be written (${messageOf(error)}); name a writable folder.`);

@@ -1,6 +1,7 @@
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { median } from '../runtime/index.ts';
 import type { FigureName } from './gates.ts';
 
@@ -39,7 +40,7 @@ export async function readHistory(file: string): Promise<HistoryEntry[]> {
 /** Appends one line, making the file and its folder. */
 export async function appendHistory(file: string, entry: HistoryEntry): Promise<void> {
   try {
-    await mkdir(path.dirname(path.resolve(file)), { recursive: true });
+    makeFolder(path.dirname(path.resolve(file)));
     await appendFile(file, `${JSON.stringify(entry)}\n`);
   } catch (error) {
     throw new InputError(`history: ${file} cannot be written (${messageOf(error)}); name a writable file.`);

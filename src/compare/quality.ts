@@ -1,6 +1,7 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { declaredOutputs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
 import { hasRows, looksLikeLogits } from './logits.ts';
@@ -123,7 +124,7 @@ async function spool(
   index: number,
   directory: string,
 ): Promise<SpooledTensor[]> {
-  await mkdir(directory, { recursive: true });
+  makeFolder(directory);
   return (await stage.run(side, await samples.get(index), { outputs: 'spool', spoolDirectory: directory })).spooled;
 }
 

@@ -1,6 +1,7 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
+import { makeFolder } from '../make-folder.ts';
 import { DataType, declaredInputs, type Model, TensorProtoSchema } from '../model/index.ts';
 import type { Feeds, Tensor } from '../runtime/index.ts';
 
@@ -10,7 +11,7 @@ import type { Feeds, Tensor } from '../runtime/index.ts';
  */
 export async function saveSample(folder: string, feeds: Feeds, model: Model): Promise<void> {
   await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   for (const [index, { name }] of declaredInputs(model).entries()) {
     const { dtype, dims, data } = feeds[name]!;
     const tensor = { name, dataType: dataTypeOf(dtype), dims: dims.map(BigInt), rawData: data };

@@ -1,6 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import type { Log } from '../report/log.ts';
 import { type LiveConfig, readConfig, replaceFile, sha256, syncFolder } from './files.ts';
 import { appendHistory, type HistoryEntry, type KeyChange, readHistory } from './history.ts';
@@ -268,7 +269,7 @@ async function backUp(live: LiveConfig, bytes: Buffer, id: string): Promise<stri
   const suffix = `-${path.basename(live.file)}`;
   const file = path.join(folder, `${id}${suffix}`);
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
     const handle = await open(file, 'w', 0o600); // A config may hold secrets.
     try {
       await handle.writeFile(bytes);

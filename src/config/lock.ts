@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../process-identity.ts';
 import type { Log } from '../report/log.ts';
 
@@ -41,7 +42,7 @@ export async function takeLock(folder: string, options: LockOptions): Promise<Lo
     action: options.action,
     since: options.now.toISOString(),
   };
-  await makeFolder(folder);
+  makeStateFolder(folder);
 
   const deadline = performance.now() + (options.waitMs ?? 0);
   let waited = false;
@@ -65,9 +66,9 @@ export async function takeLock(folder: string, options: LockOptions): Promise<Lo
   }
 }
 
-async function makeFolder(folder: string): Promise<void> {
+function makeStateFolder(folder: string): void {
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
   } catch (cause) {
     throw new InputError(`'${folder}' cannot be made (${messageOf(cause)}): run as the owner of the config's folder.`, {
       cause,

@@ -3,7 +3,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
@@ -13,6 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { digestFile } from './digest.ts';
 import { type Lock, takeLock } from './lock.ts';
 import { namedLocations } from './read.ts';
@@ -54,7 +54,7 @@ export function openOutput(output: string): ModelOutput {
   let firstMade: string | undefined;
   const lock = explained(output, () => {
     refuseOddTarget(target, output);
-    firstMade = mkdirSync(directory, { recursive: true });
+    firstMade = makeFolder(directory);
     const taken = takeLock(path.join(directory, `.${base}.lock`), `"${output}"`);
     removeTemporaries(directory, base);
     return taken;
@@ -119,7 +119,7 @@ const WRITE_ERRORS: Record<string, string> = {
   EACCES: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
   EPERM: 'may not be written by this user: change the permissions of its folder or name an output elsewhere',
   EBUSY: 'is in use by another process: stop it or name another output',
-  ENOENT: 'lies in a folder that is gone: create it and run again',
+  ENOENT: 'lies in a folder that cannot be made or is gone: create it, or name an output elsewhere',
   ENOTDIR: 'lies in a folder that does not exist: a part of its path is a file',
   ENAMETOOLONG: 'has a longer name than this system allows: shorten it',
   EIO: 'could not be written: the disk reports an error',

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import {
   assertOutputDiffers,
   assertUnchanged,
@@ -113,7 +114,7 @@ export async function reuse(
  */
 export async function store({ model, data, report }: QuantizeResult, folder: string): Promise<boolean> {
   if (data !== '' && path.basename(data) !== `${path.basename(model)}.data`) return false;
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   for (const file of [model, ...(data ? [data] : [])]) await copyFile(file, path.join(folder, path.basename(file)));
   await copyFile(report, path.join(folder, RECEIPT));
   return true;

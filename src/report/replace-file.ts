@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 
 /**
  * Writes a text file so that a reader, and a run after a crash, sees the old one or the new one: to a temporary file
@@ -10,7 +11,7 @@ import path from 'node:path';
 export async function replaceFile(file: string, text: string): Promise<void> {
   const folder = path.dirname(path.resolve(file));
   const temporary = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   await removeLeftovers(folder, path.basename(file));
   try {
     const handle = await open(temporary, 'wx');

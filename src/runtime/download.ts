@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -9,6 +9,7 @@ import { createGunzip } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import type { Log } from '../report/log.ts';
 import type { NpmConfig } from './npm-config.ts';
 import { readTar } from './tar.ts';
@@ -43,7 +44,7 @@ class TransientError extends Error {}
 export async function downloadPackage(tarball: Tarball, folder: string, options: DownloadOptions): Promise<void> {
   const file = path.join(folder, `${tarball.name}.tgz`);
   const waits = options.retryMs ?? [1000, 3000];
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   for (let attempt = 0; ; attempt++) {
     try {
       await fetchTarball(tarball, file, options);
@@ -120,7 +121,7 @@ export async function unpack(
   const stream = createReadStream(file).pipe(createGunzip());
   for await (const { name, content } of readTar(stream, (entry) => isNeeded(entry, platform, arch))) {
     const destination = path.join(target, ...name.split('/').slice(1));
-    await mkdir(path.dirname(destination), { recursive: true });
+    makeFolder(path.dirname(destination));
     await pipeline(content, createWriteStream(destination));
   }
 }

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InputError, messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { type Log, silentLog } from '../report/log.ts';
 import { downloadPackage, type Tarball } from './download.ts';
 import { readNpmConfig } from './npm-config.ts';
@@ -183,11 +184,13 @@ async function restored(folder: string, tree: string, options: ResolveOptions, p
 /** Into a folder beside the target, checked there, then renamed: another job sees all of it or nothing. */
 async function download(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<void> {
   const config = readNpmConfig(options.env ?? process.env, process.cwd(), options.registryUrl);
-  await mkdir(path.dirname(folder), { recursive: true }).catch((error: unknown) => {
+  try {
+    makeFolder(path.dirname(folder));
+  } catch (error) {
     throw new InputError(
       `The tool cache ${path.dirname(folder)} cannot be written (${messageOf(error)}); set RUNNER_TOOL_CACHE to a folder that can.`,
     );
-  });
+  }
   const staging = await mkdtemp(`${folder}.`);
   try {
     for (const tarball of pins.tarballs) {

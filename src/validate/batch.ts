@@ -1,5 +1,6 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 import {
   ELEMENT_BYTES,
   elementCount,
@@ -101,7 +102,7 @@ async function compareRuns(session: Session, alone: Feeds, together: Feeds, scra
 }
 
 async function outputsOf(session: Session, feeds: Feeds, folder: string): Promise<Map<string, Tensor>> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const { spooled } = await session.run(feeds, { outputs: 'spool', spoolDirectory: folder });
   const outputs = new Map<string, Tensor>();
   for (const { name, dtype, dims, path: file } of spooled) {
