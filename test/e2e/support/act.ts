@@ -26,6 +26,7 @@ export interface Trigger {
 
 /** Runs one workflow of the consumer in act's host mode, with artifact and cache servers on loopback. */
 export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun> {
+  sandbox.runs++;
   const eventFile = path.join(sandbox.root, 'event.json');
   writeFileSync(eventFile, JSON.stringify(trigger.payload));
   const artifacts = path.join(sandbox.root, 'artifacts');
@@ -44,6 +45,9 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
     ...['--cache-server-path', path.join(sandbox.root, 'cache'), '--cache-server-addr', '127.0.0.1'],
     ...['--cache-server-port', String(await freePort())],
     ...['--secret', 'GITHUB_TOKEN=local', '--no-skip-checkout=false', '--json=false'],
+    ...['--env', `GITHUB_RUN_ID=${sandbox.runs}`, '--env', `GITHUB_RUN_NUMBER=${sandbox.runs}`],
+    // act's artifact server puts an artifact together in the order in which its blocks arrive.
+    ...['--env', 'ACTIONS_ARTIFACT_UPLOAD_CONCURRENCY=1'],
   ];
   const env = {
     ...process.env,

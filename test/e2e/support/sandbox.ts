@@ -27,6 +27,8 @@ export interface Sandbox {
   production: string;
   /** The Windows PC's drive, in the place of D:/sarai. */
   workstation: string;
+  /** How many runs there were: what the next one has as its id, by one more. */
+  runs: number;
 }
 
 /**
@@ -44,6 +46,7 @@ export function makeSandbox(replacements: Record<string, string>): Sandbox {
     standIns: path.join(root, 'stand-ins'),
     production: path.join(root, 'production'),
     workstation: path.join(root, 'workstation'),
+    runs: 0,
   };
   for (const machine of [sandbox.production, sandbox.workstation]) {
     mkdirSync(path.join(machine, 'models', 'onnx'), { recursive: true });
