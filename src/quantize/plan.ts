@@ -55,6 +55,21 @@ export function plan(model: Model, options: Omit<QuantizeOptions, 'model'> = {})
   return draft(model, settingsOf({ ...options, model: model.path })).plan;
 }
 
+/** Their bodies are called from anywhere, with any types: quantizing them takes inlining them first. */
+function functionNotes(model: Model): string[] {
+  const count = model.proto.functions.length;
+  if (count === 0) return [];
+  const inside = [...walkTensors(model.proto)].filter(({ inFunction }) => inFunction);
+  const refs = inside.flatMap(({ tensor }) => model.tensors.get(tensor) ?? []);
+  const weights = refs.filter(({ dtype }) => dtype === DataType.FLOAT);
+  const bytes = weights.reduce((sum, { length }) => sum + length, 0);
+  const held =
+    weights.length > 0
+      ? ` They hold ${weights.length} FP32 tensor${weights.length === 1 ? '' : 's'}, ${bytes} bytes: export the model with its functions inlined to have those quantized.`
+      : '';
+  return [`The model's own functions (${count}) are left as they are.${held}`];
+}
+
 /** Decides, builds the new graph without its numbers, and adds up. */
 export function draft(model: Model, settings: Settings, skip?: Conditions['skip']): Draft {
   refuseQuantized(model);
@@ -124,9 +139,7 @@ function summarize(
       'Weight-only weights are unfolded to FP32 when the model is loaded: its file shrinks, its RAM does not.',
     );
   }
-  if (model.proto.functions.length > 0) {
-    notes.push(`The model's own functions (${model.proto.functions.length}) are left as they are.`);
-  }
+  notes.push(...functionNotes(model));
   const warnings = orphanedBytes(model).map(
     ({ path: file, bytes }) =>
       `${path.basename(file)} holds ${bytes} bytes that no tensor uses; they are not copied into the result.`,

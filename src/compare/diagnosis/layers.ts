@@ -1,4 +1,4 @@
-import { type GraphProto, type Model, type NodeProto, subgraphsOf } from '../../model/index.ts';
+import { type GraphProto, type Model, type ModelProto, type NodeProto, subgraphsOf } from '../../model/index.ts';
 
 /**
  * A piece of the quantized graph between tensors that the reference computes too: what became of one node of the
@@ -64,6 +64,8 @@ interface Analysis {
   dynamic: Set<string>;
   /** Element types of the initializers. */
   initializers: Map<string, number>;
+  /** The model's own functions that hold tensors, as `domain::name`. */
+  functions: Set<string>;
 }
 
 function analyze({ proto }: Model): Analysis {
@@ -79,7 +81,7 @@ function analyze({ proto }: Model): Analysis {
       if (fed) dynamic.add(name);
     }
   }
-  return { graph, producers, dynamic, initializers };
+  return { graph, producers, dynamic, initializers, functions: weightedFunctions(proto) };
 }
 
 /** The nodes between `outputs` and the nearest common values, in graph order, and the common values they read. */
@@ -108,8 +110,23 @@ function weightedNodes(analysis: Analysis, node: NodeProto): NodeProto[] {
   if (node.opType === 'Constant') return [];
   const inner = [...subgraphsOf(node)].flatMap(({ graph }) => graph.node.filter((each) => each.opType !== 'Constant'));
   if (inner.length > 0) return inner.filter(({ opType }) => WEIGHTED.has(opType));
+  if (analysis.functions.has(`${node.domain}::${node.opType}`)) return [node];
   const constant = node.input.some((name) => name !== '' && !analysis.dynamic.has(name));
   return constant && WEIGHTED.has(node.opType) ? [node] : [];
+}
+
+/** Functions with a tensor in them, or in a function that they call: a call of one is a layer. */
+function weightedFunctions({ functions }: ModelProto): Set<string> {
+  const found = new Set<string>();
+  const holds = (node: NodeProto): boolean =>
+    node.attribute.some(({ t }) => t !== undefined) ||
+    found.has(`${node.domain}::${node.opType}`) ||
+    [...subgraphsOf(node)].some(({ graph }) => graph.initializer.length > 0 || graph.node.some(holds));
+  for (let before = -1; before < found.size; ) {
+    before = found.size;
+    for (const { domain, name, node } of functions) if (node.some(holds)) found.add(`${domain}::${name}`);
+  }
+  return found;
 }
 
 /** Operators whose constants are weights, so that a wrong one is an error of the layer. */
