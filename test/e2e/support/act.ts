@@ -22,6 +22,8 @@ export interface Trigger {
   event: 'push' | 'pull_request' | 'workflow_dispatch';
   workflow: string;
   payload: Record<string, unknown>;
+  /** What else the jobs' environment has. */
+  env?: Record<string, string>;
 }
 
 /** Runs one workflow of the consumer in act's host mode, with artifact and cache servers on loopback. */
@@ -33,6 +35,13 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
   mkdirSync(artifacts, { recursive: true });
   const ours = `${OUR_REPOSITORY}@${OUR_SHA}=${sandbox.actions}`;
   const standIns = Object.entries(ARTIFACT_ACTIONS).map(([ref, name]) => `${ref}=${path.join(sandbox.standIns, name)}`);
+  const jobEnvironment = {
+    GITHUB_RUN_ID: String(sandbox.runs),
+    GITHUB_RUN_NUMBER: String(sandbox.runs),
+    // act's artifact server puts an artifact together in the order in which its blocks arrive.
+    ACTIONS_ARTIFACT_UPLOAD_CONCURRENCY: '1',
+    ...trigger.env,
+  };
   const args = [
     trigger.event,
     ...['--workflows', `.github/workflows/${trigger.workflow}`],
@@ -45,9 +54,7 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
     ...['--cache-server-path', path.join(sandbox.root, 'cache'), '--cache-server-addr', '127.0.0.1'],
     ...['--cache-server-port', String(await freePort())],
     ...['--secret', 'GITHUB_TOKEN=local', '--no-skip-checkout=false', '--json=false'],
-    ...['--env', `GITHUB_RUN_ID=${sandbox.runs}`, '--env', `GITHUB_RUN_NUMBER=${sandbox.runs}`],
-    // act's artifact server puts an artifact together in the order in which its blocks arrive.
-    ...['--env', 'ACTIONS_ARTIFACT_UPLOAD_CONCURRENCY=1'],
+    ...Object.entries(jobEnvironment).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
   ];
   const env = {
     ...process.env,
