@@ -113,7 +113,7 @@ async function compareModels(options: CompareOptions, context: Context): Promise
     const beforeDiagnosis = context.clock();
     const wanted =
       (options.diagnose ?? true) && gates.some((gate) => gate.name !== 'speedup' && gate.verdict === 'fail');
-    const diagnosis = wanted ? await diagnoseWorst(setup, folder, figures.worst.sample) : null;
+    const diagnosis = wanted ? await diagnoseLayers(setup, folder, figures.worst.sample) : null;
     const worst = await saveWorst(setup, figures.worst.sample);
     const seconds = {
       total: (context.clock() - started) / 1000,
@@ -311,9 +311,9 @@ async function open({ options, context, runtime, reference, model }: Setup, side
   });
 }
 
-async function diagnoseWorst(setup: Setup, folder: string, sample: number): Promise<Diagnosis> {
+/** Ranks layers on the worst sample and some others. */
+async function diagnoseLayers(setup: Setup, folder: string, worst: number): Promise<Diagnosis> {
   const { reference, model, samples, options, context, runtime } = setup;
-  const feeds = await samples.get(sample);
   const session = (file: string) =>
     openSession({
       model: file,
@@ -324,10 +324,22 @@ async function diagnoseWorst(setup: Setup, folder: string, sample: number): Prom
       log: context.log,
       ...(context.signal ? { signal: context.signal } : {}),
     });
-  const found = await diagnose(reference.model, model.model, feeds, { folder, openSession: session, log: context.log });
+  const others = Array.from({ length: samples.length }, (_, index) => index).filter((index) => index !== worst);
+  const chosen = [worst, ...others].slice(0, DIAGNOSED_SAMPLES);
+  const found = await diagnose(
+    reference.model,
+    model.model,
+    chosen.map((index) => () => samples.get(index)),
+    { folder, openSession: session, log: context.log, maxSeconds: DIAGNOSIS_SECONDS, clock: context.clock },
+  );
   if (found.excludeNodes.length > 0) context.log.info(`Try exclude-nodes: ${found.excludeNodes.join(', ')}`);
   return found;
 }
+
+/** Samples that layers are ranked on: an odd number, so that the median is one of them. */
+const DIAGNOSED_SAMPLES = 5;
+/** No further sample starts after so long. */
+const DIAGNOSIS_SECONDS = 60;
 
 async function saveWorst({ options, reference, samples }: Setup, index: number) {
   const receipt = receiptPath(options.model, 'compare', options.report);

@@ -1,10 +1,13 @@
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { diagnose } from '../../src/compare/diagnosis/index.ts';
 import { findLayers } from '../../src/compare/diagnosis/layers.ts';
 import { compare } from '../../src/compare/index.ts';
 import { readModel, writeModel } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/report/index.ts';
+import { openSession } from '../../src/runtime/index.ts';
 import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
@@ -42,6 +45,89 @@ test('a real model with one layer damaged fails, and that layer is named first',
   expect(worst!.relativeError).toBeGreaterThan(5 * next!.relativeError);
   expect(figures.diagnosis!.excludeNodes[0]).toBe(victim.name);
   expect(figures.diagnosis!.notes).toEqual([]);
+  expect(figures.diagnosis!.samples).toBe(2);
+});
+
+/** y = x · A · B; B is changed by `factor` where x is large only: that is what column 0 of A · B sees. */
+function pair(factor: number) {
+  const weights = (diagonal: (row: number) => number) => {
+    const values = new Float32Array(WIDTH * WIDTH);
+    for (let row = 0; row < WIDTH; row++) values[row * WIDTH + row] = diagonal(row);
+    return values;
+  };
+  return model(
+    graph({
+      nodes: [
+        node('MatMul', ['x', 'A'], ['a'], {}, { name: 'first' }),
+        node('MatMul', ['a', 'B'], ['y'], {}, { name: 'second' }),
+      ],
+      inputs: [value('x', [1, WIDTH])],
+      outputs: [value('y', [1, WIDTH])],
+      initializers: [
+        floats(
+          'A',
+          [WIDTH, WIDTH],
+          weights(() => (factor === 1 ? 1 : 1.5)),
+        ),
+        floats(
+          'B',
+          [WIDTH, WIDTH],
+          weights((row) => (row === 0 ? factor : 1)),
+        ),
+      ],
+    }),
+  );
+}
+const WIDTH = 16;
+
+test('layers are ranked by the median over samples, the worst of them kept beside it', async () => {
+  const folder = temp();
+  const reference = await readModel(saveModel(folder, pair(1), 'a.onnx'));
+  const damaged = await readModel(saveModel(folder, pair(100), 'b.onnx'));
+  // Only the last sample looks at what is wrong with the second layer.
+  const feeds = [1, 2, 3, 4].map((at, sample) => {
+    const x = new Float32Array(WIDTH);
+    x[sample === 3 ? 0 : at] = 1;
+    return { x: { dtype: 'float32' as const, dims: [1, WIDTH], data: new Uint8Array(x.buffer) } };
+  });
+  const now = { ms: 0 };
+  const options = {
+    folder,
+    openSession: (file: string) => openSession({ model: file, threads: 1 }),
+    log: silentLog,
+    maxSeconds: 1,
+    clock: () => now.ms,
+  };
+  const samples = feeds.map((each) => async () => each);
+  const { layers, samples: run } = await diagnose(reference, damaged, samples, options);
+  expect(run).toBe(4);
+  expect(layers).toMatchObject([
+    { nodes: ['first'], relativeError: 0.5, worstError: 0.5, samples: 4 },
+    { nodes: ['second'], relativeError: 0, worstError: 99, samples: 4 },
+  ]);
+  const late = samples.map((sample) => () => {
+    now.ms += 600;
+    return sample();
+  });
+  expect(await diagnose(reference, damaged, late, options)).toMatchObject({ samples: 2 });
+  expect(readdirSync(folder).sort()).toEqual(['a.onnx', 'b.onnx']);
+});
+
+test('what is in an If is measured as a whole, which is said', { timeout: 120_000 }, async () => {
+  const folder = temp();
+  const output = path.join(folder, 'vad.onnx');
+  await quantize({ model: realModels.speech, output }, { log: silentLog });
+  const options = { dims: ['input=1x512', 'state=2x1x128'], ranges: ['sr=16000..16000'], minSimilarity: 1 };
+  const { figures } = await compare(
+    { reference: realModels.speech, model: output, ...options, count: 2, maxSeconds: 1, threads: 1 },
+    { temporaryFolder: folder },
+  );
+  const { layers, notes } = figures.diagnosis!;
+  expect(layers).toMatchObject([{ operators: ['If'], changed: true, samples: 2 }]);
+  expect(layers[0]!.nodes).toContain('If_0_then_branch__Inline_0__/encoder/0/reparam_conv/Conv');
+  // Not quantized, so nothing to exclude.
+  expect(layers[0]!.nodes.join()).not.toMatch(/Add|Gather/);
+  expect(notes).toEqual([expect.stringMatching(/^If \S+ is measured as a whole: /)]);
 });
 
 describe('findLayers', () => {

@@ -200,11 +200,13 @@ export function sampleReceipts(): Record<'quantize' | 'checksum' | 'validate' | 
             operators: [opType],
             outputs: [`${name}_output_0`],
             relativeError: 0.08 / (index + 1) ** 1.4,
+            worstError: 0.1 / (index + 1) ** 1.4,
             sqnrDb: 22 + 6 * index,
             changed: true,
           })),
           excludeNodes: ['/encoder/layers.0/self_attn/q_proj/MatMul'],
           notes: [],
+          samples: 5,
         },
         history: ['2025-11-01', '2025-12-01', '2026-01-01', '2026-01-02'].map((day, index) => ({
           createdAt: `${day}T00:00:00Z`,

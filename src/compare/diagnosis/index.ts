@@ -3,7 +3,7 @@ import path from 'node:path';
 import { messageOf } from '../../errors.ts';
 import type { Model } from '../../model/index.ts';
 import type { Log } from '../../report/log.ts';
-import type { Feeds, Session, SpooledTensor, Tensor } from '../../runtime/index.ts';
+import { type Feeds, median, type Session, type SpooledTensor, type Tensor } from '../../runtime/index.ts';
 import { createKernels, type Kernels } from '../metrics/kernels.ts';
 import { sqnrOf } from '../metrics/metrics.ts';
 import { compareOutputs } from '../metrics/outputs.ts';
@@ -17,21 +17,30 @@ export interface LayerError {
   operators: string[];
   /** Values that were compared. */
   outputs: string[];
-  /** √(Σ (x − y)² ÷ Σ x²) over its outputs: x the reference's, y the layer's own on the reference's inputs. */
+  /**
+   * Median over samples of √(Σ (x − y)² ÷ Σ x²) over its outputs: x the reference's, y the layer's own on the
+   * reference's inputs.
+   */
   relativeError: number;
-  /** The same as a signal-to-noise ratio. */
+  /** The highest of any sample. */
+  worstError: number;
+  /** The median as a signal-to-noise ratio. */
   sqnrDb: number;
+  /** Samples that it was measured on. */
+  samples: number;
   /** Whether the layer was quantized; if not, its weights are not the reference's. */
   changed: boolean;
 }
 
 export interface Diagnosis {
-  /** Worst first; those without error are left out. */
+  /** Highest median first; those without error on any sample are left out. */
   layers: LayerError[];
   /** What to put into `exclude-nodes`: the layers that make up most of the error. */
   excludeNodes: string[];
-  /** What could not be measured, and why. */
+  /** What could not be measured or only as a whole, and why. */
   notes: string[];
+  /** Samples that were run. */
+  samples: number;
 }
 
 export interface DiagnosisOptions {
@@ -39,6 +48,10 @@ export interface DiagnosisOptions {
   folder: string;
   openSession: (model: string) => Promise<Session>;
   log: Log;
+  /** Seconds after which no further sample starts; the first always runs. */
+  maxSeconds: number;
+  /** Monotonic clock, ms. */
+  clock: () => number;
 }
 
 /** Layers whose values are tapped in one run of the reference. */
@@ -51,49 +64,41 @@ const MOST = 5;
 
 /**
  * Ranks layers by the error that they introduce themselves. Every layer of the quantized graph (see `findLayers`) is cut
- * out and fed with the values that the reference has there, on one sample; so an error that came from above is no part
- * of its figure, √(Σ (x − y)² ÷ Σ x²). The reference's values are tapped as further outputs, some layers at a time, and
- * go through files.
+ * out and fed with the values that the reference has there; so an error that came from above is no part of its figure,
+ * √(Σ (x − y)² ÷ Σ x²), whose median over the samples counts. The reference's values are tapped as further outputs,
+ * some layers at a time, and go through files.
+ * @param samples what both models are fed, in the order in which they are run as long as there is time
  */
 export async function diagnose(
   reference: Model,
   model: Model,
-  feeds: Feeds,
-  { folder, openSession, log }: DiagnosisOptions,
+  samples: readonly (() => Promise<Feeds>)[],
+  { folder, openSession, log, maxSeconds, clock }: DiagnosisOptions,
 ): Promise<Diagnosis> {
   const layers = findLayers(reference, model);
   const taps = [...new Set(layers.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))];
   const home = path.join(folder, 'diagnosis');
   await mkdir(home);
-  const notes: string[] = [];
-  const found: LayerError[] = [];
+  const notes = new Set<string>();
+  const errors = new Map<Layer, number[]>();
   const kernels = createKernels();
+  const started = clock();
+  let run = 0;
   try {
     const tapped = await openSession(await writeTapped(reference, taps.filter(isMadeBy(reference)), home));
     try {
-      const readable = new Set(tapped.load.outputs.filter(({ dtype }) => dtype !== 'other').map(({ name }) => name));
-      for (let start = 0; start < layers.length; start += GROUP) {
-        const group = layers.slice(start, start + GROUP).filter((layer) => isReadable(layer, readable, feeds));
-        log.progress({ label: 'Diagnosing', done: start, total: layers.length, unit: 'runs' });
-        const spool = path.join(home, 'reference');
-        await mkdir(spool);
-        const fetch = [...new Set(group.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))].filter((name) =>
-          readable.has(name),
-        );
-        if (fetch.length === 0) continue;
-        const { spooled } = await tapped.run(feeds, { outputs: 'spool', fetch, spoolDirectory: spool });
-        const values = new Map(spooled.map((value) => [value.name, value]));
-        for (const part of byBytes(group, values, notes)) {
-          try {
-            found.push(...(await measure(model, part, values, feeds, { home, openSession, kernels })));
-          } catch (error) {
-            const names = part.flatMap(({ nodes }) => nodes).slice(0, 3);
-            notes.push(
-              `The layers around ${names.join(', ')} could not be measured: ${messageOf(error).split('\n')[0]}`,
-            );
-          }
-        }
-        await rm(spool, { recursive: true, force: true });
+      for (const sample of samples) {
+        if (run > 0 && clock() - started > maxSeconds * 1000) break;
+        const feeds = await sample();
+        const progress = (done: number) =>
+          log.progress({
+            label: 'Diagnosing',
+            done: run * layers.length + done,
+            total: samples.length * layers.length,
+            unit: 'runs',
+          });
+        await measureSample({ model, layers, feeds, tapped, home, openSession, kernels, notes, errors, progress });
+        run++;
       }
     } finally {
       await tapped.close();
@@ -101,20 +106,90 @@ export async function diagnose(
   } finally {
     await rm(home, { recursive: true, force: true });
   }
-  const ranked = found
-    .filter(({ relativeError }) => relativeError > 0)
-    .sort((a, b) => b.relativeError - a.relativeError);
-  return { layers: ranked, excludeNodes: mostOf(ranked), notes };
+  const ranked = [...errors]
+    .map(([layer, each]) => summedUp(layer, each))
+    .filter(({ worstError }) => worstError > 0)
+    .sort((a, b) => b.relativeError - a.relativeError || b.worstError - a.worstError);
+  const whole = wholeNote(layers.filter((layer) => errors.has(layer)));
+  return { layers: ranked, excludeNodes: mostOf(ranked), notes: [...notes, ...whole], samples: run };
+}
+
+function summedUp({ nodes, operators, outputs, changed }: Layer, errors: readonly number[]): LayerError {
+  const relativeError = median(errors);
+  return {
+    nodes,
+    operators,
+    outputs,
+    relativeError,
+    worstError: Math.max(...errors),
+    sqnrDb: sqnrOf(1, relativeError ** 2),
+    samples: errors.length,
+    changed,
+  };
+}
+
+/** Which nodes were looked at from outside only. */
+function wholeNote(layers: readonly Layer[]): string[] {
+  const owners = layers.flatMap(({ inside }) => inside);
+  if (owners.length === 0) return [];
+  const rest = owners.length - MOST;
+  const named = `${owners.slice(0, MOST).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
+  const are = owners.length === 1 ? 'is' : 'are';
+  return [`${named} ${are} measured as a whole: the error is that of all layers inside, which are not told apart.`];
+}
+
+interface Work {
+  model: Model;
+  layers: readonly Layer[];
+  feeds: Feeds;
+  /** A session of the reference with the taps. */
+  tapped: Session;
+  /** Folder for files. */
+  home: string;
+  openSession: (model: string) => Promise<Session>;
+  kernels: Kernels;
+  /** Both are added to. */
+  notes: Set<string>;
+  errors: Map<Layer, number[]>;
+  progress: (layers: number) => void;
+}
+
+/** Adds the error of every layer on one sample. */
+async function measureSample(work: Work): Promise<void> {
+  const { layers, feeds, tapped, home, notes, errors } = work;
+  const readable = new Set(tapped.load.outputs.filter(({ dtype }) => dtype !== 'other').map(({ name }) => name));
+  for (let start = 0; start < layers.length; start += GROUP) {
+    const group = layers.slice(start, start + GROUP).filter((layer) => isReadable(layer, readable, feeds));
+    work.progress(start);
+    const fetch = [...new Set(group.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))].filter((name) =>
+      readable.has(name),
+    );
+    if (fetch.length === 0) continue;
+    const spool = path.join(home, 'reference');
+    await mkdir(spool);
+    const { spooled } = await tapped.run(feeds, { outputs: 'spool', fetch, spoolDirectory: spool });
+    const values = new Map(spooled.map((value) => [value.name, value]));
+    for (const part of byBytes(group, values, notes)) {
+      try {
+        const measured = await measure(part, values, work);
+        for (const [index, layer] of part.entries()) {
+          errors.set(layer, [...(errors.get(layer) ?? []), measured[index]!]);
+        }
+      } catch (error) {
+        const names = part.flatMap(({ nodes }) => nodes).slice(0, 3);
+        notes.add(`The layers around ${names.join(', ')} could not be measured: ${messageOf(error).split('\n')[0]}`);
+      }
+    }
+    await rm(spool, { recursive: true, force: true });
+  }
 }
 
 /** Runs the cut-out layers on the reference's values and compares what they make of them. */
 async function measure(
-  model: Model,
   layers: readonly Layer[],
   values: ReadonlyMap<string, SpooledTensor>,
-  feeds: Feeds,
-  { home, openSession, kernels }: { home: string; openSession: (file: string) => Promise<Session>; kernels: Kernels },
-): Promise<LayerError[]> {
+  { model, feeds, home, openSession, kernels }: Work,
+): Promise<number[]> {
   const cut = path.join(home, 'cut');
   await mkdir(cut);
   try {
@@ -128,7 +203,7 @@ async function measure(
     try {
       const { spooled } = await session.run(fed, { outputs: 'spool', spoolDirectory: cut });
       const computed = new Map(spooled.map((value) => [value.name, value]));
-      const errors: LayerError[] = [];
+      const errors: number[] = [];
       for (const layer of layers) errors.push(await errorOf(layer, values, computed, kernels));
       return errors;
     } finally {
@@ -139,12 +214,13 @@ async function measure(
   }
 }
 
+/** √(Σ (x − y)² ÷ Σ x²) over a layer's outputs. */
 async function errorOf(
-  { nodes, operators, outputs, changed }: Layer,
+  { outputs }: Layer,
   values: ReadonlyMap<string, SpooledTensor>,
   computed: ReadonlyMap<string, SpooledTensor>,
   kernels: Kernels,
-): Promise<LayerError> {
+): Promise<number> {
   let signal = 0;
   let noise = 0;
   for (const name of outputs) {
@@ -153,21 +229,20 @@ async function errorOf(
     // A layer that answers NaN could not be worse.
     noise += compared.modelNans + compared.unequalInfinities > 0 ? Number.MAX_VALUE : compared.noise;
   }
-  const relativeError = noise === 0 ? 0 : Math.min(Math.sqrt(noise / signal), WORST);
-  return { nodes, operators, outputs, relativeError, sqnrDb: sqnrOf(signal, noise), changed };
+  return noise === 0 ? 0 : Math.min(Math.sqrt(noise / signal), WORST);
 }
 
 /** The relative error of a layer whose reference is all zeros or whose own output is not finite. */
 const WORST = 1e6;
 
 /** Splits layers so that what each part is fed stays within bounds; a layer that alone does not is noted. */
-function byBytes(layers: readonly Layer[], values: ReadonlyMap<string, SpooledTensor>, notes: string[]): Layer[][] {
+function byBytes(layers: readonly Layer[], values: ReadonlyMap<string, SpooledTensor>, notes: Set<string>): Layer[][] {
   const parts: Layer[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const layer of layers) {
     const needed = layer.inputs.reduce((sum, name) => sum + (values.get(name)?.length ?? 0), 0);
     if (needed > FED_BYTES) {
-      notes.push(`${layer.nodes.join(', ')} reads ${Math.round(needed / 2 ** 20)} MiB, too much to feed it alone.`);
+      notes.add(`${layer.nodes.join(', ')} reads ${Math.round(needed / 2 ** 20)} MiB, too much to feed it alone.`);
       continue;
     }
     if (bytes + needed > FED_BYTES) {

@@ -6,7 +6,7 @@ import { type GraphProto, type Model, type ModelProto, type NodeProto, subgraphs
  * this piece introduces, and by nothing else.
  */
 export interface Layer {
-  /** Nodes of the reference with weights in it, as `exclude-nodes` calls them. */
+  /** Nodes of the reference with weights in it, as `exclude-nodes` calls them; where some were replaced, only those. */
   nodes: string[];
   /** Operators of all its nodes in the reference. */
   operators: string[];
@@ -15,6 +15,8 @@ export interface Layer {
   outputs: string[];
   /** Its nodes in the quantized graph, constants included, in graph order. */
   parts: NodeProto[];
+  /** Nodes of the reference whose bodies are in it as a whole: If, Loop and Scan, and calls of the model's functions. */
+  inside: string[];
   /** Whether other nodes or types stand there than in the reference. */
   changed: boolean;
 }
@@ -33,12 +35,15 @@ export function findLayers(reference: Model, model: Model): Layer[] {
     const weighted = originals.nodes.flatMap((each) => weightedNodes(expected, each));
     const changed = shapeOf(actual, parts.nodes) !== shapeOf(expected, originals.nodes);
     if (weighted.length === 0 && !changed) continue;
+    const named = weighted.length > 0 ? weighted : originals.nodes;
+    const replaced = named.filter((each) => expected.texts.get(each) !== actual.byAddress.get(addressOf(each)));
     layers.push({
-      nodes: [...new Set((weighted.length > 0 ? weighted : originals.nodes).map(addressOf))],
+      nodes: [...new Set((replaced.length > 0 ? replaced : named).map(addressOf))],
       operators: originals.nodes.filter(({ opType }) => opType !== 'Constant').map(({ opType }) => opType),
       inputs: [...parts.reads],
       outputs,
       parts: parts.nodes,
+      inside: originals.nodes.filter(holdsNodes(expected)).map((each) => `${each.opType} ${addressOf(each)}`),
       changed,
     });
   }
@@ -64,6 +69,9 @@ interface Analysis {
   dynamic: Set<string>;
   /** Element types of the initializers. */
   initializers: Map<string, number>;
+  /** What each node is and reads, subgraphs included; equal texts of equal addresses stand for an untouched node. */
+  texts: Map<NodeProto, string>;
+  byAddress: Map<string, string>;
   /** The model's own functions that hold tensors, as `domain::name`. */
   functions: Set<string>;
 }
@@ -81,7 +89,27 @@ function analyze({ proto }: Model): Analysis {
       if (fed) dynamic.add(name);
     }
   }
-  return { graph, producers, dynamic, initializers, functions: weightedFunctions(proto) };
+  const texts = textsOf(graph);
+  const byAddress = new Map([...texts].map(([node, text]) => [addressOf(node), text]));
+  return { graph, producers, dynamic, initializers, texts, byAddress, functions: weightedFunctions(proto) };
+}
+
+/** Operator and inputs of every node, each input with its element type (constants) or the operator that makes it. */
+function textsOf(graph: GraphProto, around: ReadonlyMap<string, unknown> = new Map()): Map<NodeProto, string> {
+  const kinds = new Map<string, unknown>(around);
+  for (const { name, dataType } of graph.initializer) kinds.set(name, dataType);
+  for (const { opType, output, attribute } of graph.node) {
+    const constant = opType === 'Constant' ? attribute.find(({ t }) => t)?.t?.dataType : undefined;
+    for (const name of output) kinds.set(name, constant ?? opType);
+  }
+  const texts = new Map<NodeProto, string>();
+  for (const node of graph.node) {
+    const reads = node.input.map((name) => [name, kinds.get(name)]);
+    texts.set(node, JSON.stringify([node.domain, node.opType, reads]));
+    for (const { graph: inner } of subgraphsOf(node))
+      for (const [each, text] of textsOf(inner, kinds)) texts.set(each, text);
+  }
+  return texts;
 }
 
 /** The nodes between `outputs` and the nearest common values, in graph order, and the common values they read. */
@@ -103,6 +131,10 @@ function slice(
     }
   }
   return { nodes: graph.node.filter((node) => found.has(node)), reads };
+}
+
+function holdsNodes({ functions }: Analysis): (node: NodeProto) => boolean {
+  return (node) => functions.has(`${node.domain}::${node.opType}`) || !subgraphsOf(node).next().done;
 }
 
 /** The node itself if it reads a constant, else those inside it that do. */
@@ -145,12 +177,16 @@ const WEIGHTED = new Set(
   ].concat(['BatchNormalization', 'LayerNormalization', 'InstanceNormalization', 'PRelu', 'Add', 'Mul', 'Sub', 'Div']),
 );
 
-/** Operators and the types of the initializers that nodes read: equal where nothing was changed. */
-function shapeOf({ initializers }: Analysis, nodes: readonly NodeProto[]): string {
-  const shapes = nodes.map(({ opType, domain, input }) => [
-    opType,
-    domain,
-    input.map((name) => initializers.get(name) ?? 0),
+/** Operators and the types of the initializers that nodes read, those in subgraphs too: equal where nothing was changed. */
+function shapeOf({ initializers }: Pick<Analysis, 'initializers'>, nodes: readonly NodeProto[]): string {
+  const shapes = nodes.map((node) => [
+    node.opType,
+    node.domain,
+    node.input.map((name) => initializers.get(name) ?? 0),
+    [...subgraphsOf(node)].map(({ graph }) => {
+      const inner = new Map(graph.initializer.map(({ name, dataType }) => [name, dataType]));
+      return shapeOf({ initializers: new Map([...initializers, ...inner]) }, graph.node);
+    }),
   ]);
   return JSON.stringify(shapes);
 }

@@ -28,6 +28,7 @@ export function compareSection(receipt: Receipt): Section {
         ? ''
         : `${textOf(worst.name)} (output ${textOf(worst.output)}, cosine ${share(numberOf(worst.cosine))})`,
     ],
+    ['layers ranked on', samplesOf(numberOf(fields(diagnosis).samples))],
     [
       'took',
       numberOf(fields(seconds).total) === undefined ? '' : duration((numberOf(fields(seconds).total) ?? 0) * 1000),
@@ -53,6 +54,10 @@ export function compareSection(receipt: Receipt): Section {
     section.blocks.push({ title: 'To try next in quantize', language: 'yaml', text });
   }
   return section;
+}
+
+function samplesOf(count: number | undefined): string {
+  return count === undefined ? '' : `${count} ${count === 1 ? 'sample' : 'samples'}, by the median`;
 }
 
 const LOWER_IS_BETTER = new Set(['mse', 'mae', 'finite', 'exact']);
@@ -118,17 +123,26 @@ interface LayerRow {
   name: string;
   operators: string;
   error: number;
+  worst: number | undefined;
   sqnrDb: number | undefined;
   changed: boolean;
 }
 
 /** The layers as the diagnosis ranks them, worst first. A layer of several nodes goes by the first. */
 function layers(diagnosis: Fields): LayerRow[] {
-  return list(diagnosis.layers).flatMap(({ nodes, operators, relativeError, sqnrDb, changed }) => {
+  return list(diagnosis.layers).flatMap(({ nodes, operators, relativeError, worstError, sqnrDb, changed }) => {
     const [error, [name]] = [numberOf(relativeError), sentences(nodes)];
     if (error === undefined || name === undefined) return [];
+    const rest = sentences(nodes).length - 1;
     return [
-      { name, operators: sentences(operators).join(', '), error, sqnrDb: numberOf(sqnrDb), changed: changed === true },
+      {
+        name: rest > 0 ? `${name} (+ ${rest})` : name,
+        operators: sentences(operators).join(', '),
+        error,
+        worst: numberOf(worstError),
+        sqnrDb: numberOf(sqnrDb),
+        changed: changed === true,
+      },
     ];
   });
 }
@@ -140,16 +154,17 @@ function layerCharts(diagnosis: Fields): Chart[] {
 }
 
 function layerTables(diagnosis: Fields): Table[] {
-  const rows = layers(diagnosis).map(({ name, operators, error, sqnrDb, changed }) => [
+  const rows = layers(diagnosis).map(({ name, operators, error, worst, sqnrDb, changed }) => [
     name,
     operators,
     number(error),
+    number(worst),
     quantity(sqnrDb, 'dB'),
     changed ? 'yes' : 'no',
   ]);
   if (rows.length === 0) return [];
-  const head = ['layer', 'operators', 'relative error', 'SQNR', 'quantized'];
-  return [{ title: 'Layers by the error they introduce', head, rows, numeric: [2, 3], code: [0] }];
+  const head = ['layer', 'operators', 'relative error', 'on its worst sample', 'SQNR', 'quantized'];
+  return [{ title: 'Layers by the error they introduce', head, rows, numeric: [2, 3, 4], code: [0] }];
 }
 
 function trendCharts(history: readonly Fields[], gates: readonly Fields[]): Chart[] {
