@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { loadSamples } from '../../lib/runtime/index.js';
 
 const [model, dims, inferences] = process.argv.slice(2);
+process.env.ORT_DISABLE_TELEMETRY = '1';
 const { InferenceSession, Tensor } = createRequire(import.meta.url)('onnxruntime-node');
 const session = await InferenceSession.create(model, { executionProviders: ['cpu'] });
 const inputs = session.inputMetadata.map(({ name, type, shape }) => ({ name, dtype: type, dims: shape }));

@@ -232,8 +232,9 @@ class Child {
     this.#process = fork(entryPath('session-process'), [], {
       serialization: 'advanced',
       execArgv: ['--expose-gc'],
-      // NODE_OPTIONS of the parent (heap sizes, loaders) would be part of what is measured.
-      env,
+      // NODE_OPTIONS of the parent (heap sizes, loaders) would be part of what is measured. ONNX Runtime reports to
+      // Microsoft on Linux and macOS unless told not to, and leaves a log in the temporary folder for each process.
+      env: { ORT_DISABLE_TELEMETRY: '1', ...env },
       // The fifth is the lifeline: it closes when this process ends, however it ends.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
     });

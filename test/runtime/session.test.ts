@@ -1,11 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import { loadSamples } from '../../src/runtime/index.ts';
 import { openSession, parseProfile, placeNodes, type Session, type SessionOptions } from '../../src/runtime/session.ts';
@@ -54,6 +54,19 @@ const alive = (pid: number): boolean => {
 };
 
 describe('a session with a real model', () => {
+  it('leaves nothing in the temporary folder, no log of telemetry either', async () => {
+    const own = path.join(folder, 'tmp');
+    await mkdir(own);
+    // ONNX Runtime is quiet where the first two are set.
+    vi.stubEnv('CI', undefined).stubEnv('ORT_DISABLE_TELEMETRY', undefined).stubEnv('TMPDIR', own);
+    try {
+      await withSession({ model: silero, threads: 1 }, async () => undefined);
+      expect(await readdir(own)).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
   it('says what it loaded, runs, measures and releases', async () => {
     const pid = await withSession({ model: silero, threads: 1 }, async (session) => {
       expect(session.load.inputs).toEqual([
