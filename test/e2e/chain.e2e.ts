@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  appendFileSync,
   copyFileSync,
   linkSync,
   mkdirSync,
@@ -14,9 +15,10 @@ import { tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, missingTool, node24, runAct } from './support/act.ts';
+import { type ActRun, freePort, missingTool, node24, runAct } from './support/act.ts';
+import { type GitHub, serveGitHub } from './support/github.ts';
 import { saveLargeModel, saveSpeechModel } from './support/model.ts';
-import { commitAll, makeSandbox, removeSandbox, type Sandbox } from './support/sandbox.ts';
+import { commitAll, makeSandbox, OUR_REPOSITORY, OUR_SHA, removeSandbox, type Sandbox } from './support/sandbox.ts';
 
 const service = fileURLToPath(new URL('../fixtures/service', import.meta.url));
 const FILES = ['agi_audio_core.onnx', 'agi_audio_core.onnx.data'];
@@ -31,6 +33,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
   let sandbox: Sandbox;
   let port: number;
   let original: Buffer;
+  let github: GitHub;
 
   beforeAll(async () => {
     port = await freePort();
@@ -55,17 +58,20 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
       const file = path.join(workflows, name);
       writeFileSync(file, readFileSync(file, 'utf8').replaceAll(state, restart(sandbox.production)));
     }
+    attest(path.join(workflows, 'quantize.yml'));
     commitAll(sandbox, 'Point at this machine');
+    github = await serveGitHub(sandbox.home);
     putModel(saveSpeechModel);
     const config = path.join(sandbox.production, 'config', 'sarai.yaml');
     mkdirSync(path.dirname(config), { recursive: true });
-    copyFileSync(path.join(sandbox.consumer, 'config', 'sarai.yaml'), config);
+    copyFileSync(consumerConfigFile(), config);
     original = readFileSync(config);
     execFileSync(process.execPath, restart(sandbox.production).split(' ').slice(1));
     expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
   });
 
   afterAll(() => {
+    github?.close();
     if (!sandbox) return;
     execFileSync(process.execPath, [path.join(service, 'restart.mjs'), sandbox.production, 'stop']);
     removeSandbox(sandbox);
@@ -81,30 +87,29 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
   });
 
   it('annotates the lines of a pull request that breaks the config, and fails', async () => {
-    const config = path.join(sandbox.consumer, 'config', 'sarai.yaml');
-    const sound = readFileSync(config, 'utf8');
-    const base = commitAll(sandbox, 'Base');
-    const lines = sound.split('\n');
+    const lines = consumerConfig().split('\n');
     const line = lines.findIndex((text) => text.includes('models/onnx/agi_audio_core.onnx'));
     lines[line] = lines[line]?.replace('model_path', 'model_pth') ?? '';
-    writeFileSync(config, lines.join('\n'));
-    const head = commitAll(sandbox, 'Break the config');
-    const payload = {
-      action: 'opened',
-      number: 7,
-      repository: { full_name: 'example/sarai' },
-      pull_request: {
-        number: 7,
-        base: { ref: 'main', sha: base, repo: { full_name: 'example/sarai' } },
-        head: { ref: 'broken', sha: head, repo: { full_name: 'example/sarai', fork: true } },
-      },
-    };
-    const run = await runAct(sandbox, { event: 'pull_request', workflow: 'config-check.yml', payload });
+    const run = await openPullRequest(lines.join('\n'), { fork: true });
     expect(run.exitCode).toBe(1);
     expect(run.output).toMatch(new RegExp(`::error [^\\n]*file=[^\\n]*sarai\\.yaml[^\\n]*line=${line + 1}\\b`));
     expect(run.output).toContain('model_pth');
-    writeFileSync(config, sound);
-    commitAll(sandbox, 'Mend the config');
+    expect(github.comments).toEqual([]);
+  });
+
+  it('keeps one comment with the budget on a pull request of the repository itself', async () => {
+    const sound = consumerConfig();
+    const marker = '<!-- onnx-quantize-actions: config check -->';
+    github.comments.push({ id: 1, issue: 7, user: { login: 'somebody' }, body: `${marker}\nnot ours` });
+    const first = await openPullRequest(sound.replace('max_memory_mb: 4400', 'max_memory_mb: 4300'), { fork: false });
+    expect(first.exitCode, first.output).toBe(0);
+    expect(github.comments).toHaveLength(2);
+    expect(github.comments[1]?.body).toContain('| 4.3 GB (limit) |');
+    const second = await openPullRequest(sound.replace('max_memory_mb: 4400', 'max_memory_mb: 4200'), { fork: false });
+    expect(second.exitCode, second.output).toBe(0);
+    expect(github.comments).toHaveLength(2);
+    expect(github.comments[1]?.body).toContain('| 4.2 GB (limit) |');
+    expect(github.comments[0]?.body).toContain('not ours');
   });
 
   it('rolls back at the press of a button, well within a minute', async () => {
@@ -138,6 +143,37 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     },
   );
 
+  /** The config check of a pull request whose only change is the config. */
+  async function openPullRequest(config: string, { fork }: { fork: boolean }): Promise<ActRun> {
+    const base = commitAll(sandbox, 'Base');
+    const sound = consumerConfig();
+    writeFileSync(consumerConfigFile(), config);
+    const head = commitAll(sandbox, 'Change the config');
+    const repository = { full_name: 'example/sarai' };
+    const payload = {
+      action: 'opened',
+      number: 7,
+      repository,
+      pull_request: {
+        number: 7,
+        base: { ref: 'main', sha: base, repo: repository },
+        head: { ref: 'change', sha: head, repo: { ...repository, fork } },
+      },
+    };
+    const run = await runAct(sandbox, { event: 'pull_request', workflow: 'config-check.yml', payload });
+    writeFileSync(consumerConfigFile(), sound);
+    commitAll(sandbox, 'Close the pull request');
+    return run;
+  }
+
+  function consumerConfig(): string {
+    return readFileSync(consumerConfigFile(), 'utf8');
+  }
+
+  function consumerConfigFile(): string {
+    return path.join(sandbox.consumer, 'config', 'sarai.yaml');
+  }
+
   /** Puts a model on the workstation, and on the production host the same one to compare with. */
   function putModel(save: (file: string) => void): void {
     const folders = [sandbox.workstation, sandbox.production].map((machine) => path.join(machine, 'models', 'onnx'));
@@ -154,7 +190,9 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     const payload = { ref: `refs/tags/${tag}`, after, repository: { full_name: 'example/sarai' } };
     const run = await runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload });
     expect(run.exitCode, run.output).toBe(0);
-    expect(run.output.match(/Job succeeded/g)).toHaveLength(3);
+    // Quantize, verify, promote, and attest what was quantized.
+    expect(run.output.match(/Job succeeded/g)).toHaveLength(4);
+    expect(run.output.match(/Subject agi_audio_core_int8\.onnx\S* sha256:/g)).toHaveLength(2);
     expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
   }
 
@@ -182,6 +220,13 @@ function tooSmallForLargeModel(): string | undefined {
   const { bavail, bsize } = statfsSync(tmpdir());
   if (bavail * bsize < 15e9) return 'it needs 15 GB of free disk';
   return totalmem() < 15e9 ? 'it needs 16 GB of memory' : undefined;
+}
+
+/** Adds the job that docs/workflow.md shows, with this run's pins. */
+function attest(workflow: string): void {
+  const page = readFileSync(new URL('../../docs/workflow.md', import.meta.url), 'utf8');
+  const job = /```yaml\n( {2}attest:\n.*?)```/s.exec(page)?.[1] ?? '';
+  appendFileSync(workflow, job.replace('OWNER/onnx-quantize-actions', OUR_REPOSITORY).replace('<sha>', OUR_SHA));
 }
 
 /** Lines of `after` that are not those of `before`, in order. */

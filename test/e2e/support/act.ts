@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ARTIFACT_ACTIONS, OUR_REPOSITORY, OUR_SHA, type Sandbox } from './sandbox.ts';
+import { OUR_REPOSITORY, OUR_SHA, type Sandbox, STAND_INS } from './sandbox.ts';
 
 const tools = fileURLToPath(new URL('../../../.tools', import.meta.url));
 
@@ -34,7 +34,7 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
   const artifacts = path.join(sandbox.root, 'artifacts');
   mkdirSync(artifacts, { recursive: true });
   const ours = `${OUR_REPOSITORY}@${OUR_SHA}=${sandbox.actions}`;
-  const standIns = Object.entries(ARTIFACT_ACTIONS).map(([ref, name]) => `${ref}=${path.join(sandbox.standIns, name)}`);
+  const standIns = Object.entries(STAND_INS).map(([ref, name]) => `${ref}=${path.join(sandbox.standIns, name)}`);
   const jobEnvironment = {
     GITHUB_RUN_ID: String(sandbox.runs),
     GITHUB_RUN_NUMBER: String(sandbox.runs),
@@ -58,11 +58,10 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
   ];
   const env = {
     ...process.env,
-    PATH: `${node24}${path.delimiter}${process.env.PATH}`,
+    PATH: [node24, path.join(tools, 'bin'), process.env.PATH].join(path.delimiter),
     XDG_CACHE_HOME: path.join(sandbox.root, 'xdg'),
-    HOME: path.join(sandbox.root, 'home'),
+    HOME: sandbox.home,
   };
-  mkdirSync(env.HOME, { recursive: true });
   const child = spawn(actBinary, args, { cwd: sandbox.consumer, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (bytes: Buffer) => {
@@ -81,6 +80,10 @@ export async function runAct(sandbox: Sandbox, trigger: Trigger): Promise<ActRun
 /** Why the end-to-end tests cannot run here, or undefined where they can. */
 export function missingTool(): string | undefined {
   if (!existsSync(actBinary)) return 'act is not installed (it needs Go): run scripts/ci/install-tools.sh';
+  const folders = [path.join(tools, 'bin'), ...(process.env.PATH ?? '').split(path.delimiter)];
+  if (!folders.some((folder) => existsSync(path.join(folder, 'gh')))) {
+    return 'the GitHub CLI is not installed: run scripts/ci/install-tools.sh';
+  }
   if (!existsSync(node24)) return 'Node 24 is not installed: run scripts/ci/install-tools.sh';
   return undefined;
 }

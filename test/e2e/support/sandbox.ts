@@ -11,8 +11,8 @@ export const OUR_REPOSITORY = 'example/onnx-quantize-actions';
 export const OUR_SHA = '1111111111111111111111111111111111111111';
 
 /** GitHub's own actions that are out of reach offline, by the pins in our workflows, and what stands in for them. */
-export const ARTIFACT_ACTIONS = Object.fromEntries(
-  ['upload-artifact', 'download-artifact'].map((name) => [`actions/${name}@${pinOf(name)}`, name]),
+export const STAND_INS = Object.fromEntries(
+  ['upload-artifact', 'download-artifact', 'attest'].map((name) => [`actions/${name}@${pinOf(name)}`, name]),
 );
 
 /** A user's world in one temporary folder. */
@@ -23,6 +23,8 @@ export interface Sandbox {
   /** This repository as the runner would fetch it. */
   actions: string;
   standIns: string;
+  /** HOME of the runner's user. */
+  home: string;
   /** The production host's project root, in the place of /opt/sarai. */
   production: string;
   /** The Windows PC's drive, in the place of D:/sarai. */
@@ -44,6 +46,7 @@ export function makeSandbox(replacements: Record<string, string>): Sandbox {
     consumer: path.join(root, 'consumer'),
     actions: path.join(root, 'actions'),
     standIns: path.join(root, 'stand-ins'),
+    home: path.join(root, 'home'),
     production: path.join(root, 'production'),
     workstation: path.join(root, 'workstation'),
     runs: 0,
@@ -51,6 +54,7 @@ export function makeSandbox(replacements: Record<string, string>): Sandbox {
   for (const machine of [sandbox.production, sandbox.workstation]) {
     mkdirSync(path.join(machine, 'models', 'onnx'), { recursive: true });
   }
+  mkdirSync(sandbox.home);
   for (const part of ['action.yml', 'actions', 'dist', '.github', 'package.json']) {
     cpSync(path.join(repository, part), path.join(sandbox.actions, part), { recursive: true });
   }
@@ -129,8 +133,9 @@ function bundleStandIns(output: string): void {
 
 /** The commit that our workflows pin for `actions/<name>`. */
 function pinOf(name: string): string {
-  const workflow = readFileSync(path.join(repository, '.github', 'workflows', 'quantize.yml'), 'utf8');
-  const pin = new RegExp(`uses: actions/${name}@([0-9a-f]{40})`).exec(workflow)?.[1];
-  if (!pin) throw new Error(`quantize.yml pins no actions/${name}`);
+  const folder = path.join(repository, '.github', 'workflows');
+  const texts = readdirSync(folder).map((file) => readFileSync(path.join(folder, file), 'utf8'));
+  const pin = new RegExp(`uses: actions/${name}@([0-9a-f]{40})`).exec(texts.join('\n'))?.[1];
+  if (!pin) throw new Error(`no workflow pins actions/${name}`);
   return pin;
 }
