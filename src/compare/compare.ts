@@ -72,7 +72,7 @@ export async function compare(options: CompareOptions, context: Partial<CompareC
   } catch (error) {
     // A model that does not load or run leaves nothing to compare: the user's to know, in a sentence.
     if (error instanceof SessionError && !context.signal?.aborted)
-      throw new InputError(error.message, { cause: error });
+      throw new InputError(`${error.message}.`, { cause: error });
     throw error;
   }
 }

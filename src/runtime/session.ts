@@ -350,7 +350,7 @@ class Child {
       { open: 'while loading', run: 'while running', measure: 'while being measured' }[doing as string] ?? `(${doing})`;
     const tail = lastLine(this.#stderr);
     const said = tail ? `; its last words: ${tail}` : '';
-    const oomText = /bad_alloc|heap out of memory|Cannot allocate memory/i.test(this.#stderr);
+    const oomText = /bad_alloc|out of memory|process OOM|Cannot allocate memory/i.test(this.#stderr);
     if (oomText) return new SessionError('out-of-memory', `${this.#model} ran out of memory ${when}${said}`);
     if (signal === 'SIGKILL') {
       return new SessionError(
@@ -370,16 +370,28 @@ class Child {
 }
 
 function sentenceOf(failure: SessionFailure, model: string, message: string): string {
+  const said = tidy(message);
   switch (failure) {
     case 'unsupported-operator':
-      return `${model} needs an operator that this onnxruntime-node lacks: ${message}`;
+      return `${model} needs an operator that this onnxruntime-node lacks (${said}); name a newer one in ort-path, or export the model with operators of ONNX`;
     case 'out-of-memory':
-      return `${model} ran out of memory: ${message}`;
+      return `${model} ran out of memory (${said}); use a machine or a limit with more memory, or smaller dims`;
     case 'load':
-      return `${model} does not load: ${message}`;
+      return `${model} does not load: ${said}`;
     default:
-      return `${model} does not run: ${message}`;
+      return `${model} does not run: ${said}`;
   }
+}
+
+/** What ONNX Runtime says, without the places in its own source. */
+function tidy(message: string): string {
+  return message
+    .replace(/^Load model from .*? failed:\s*/, '')
+    .replace(/^Fatal error:\s*/, '')
+    .replace(/^Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: /, '$1 $2: ')
+    .replace(/\S*[\\/]onnxruntime[\\/]\S+:\d+ .*?\) (?=[A-Z])/g, '')
+    .replace(/\s+:/g, ':')
+    .replace(/\.$/, '');
 }
 
 /** Where a provider can come from: npm carries CPU everywhere, DirectML in the Windows packages and no CUDA at all. */
@@ -397,5 +409,11 @@ function absentProvider(
 }
 
 function lastLine(text: string): string {
-  return stripVTControlCharacters(text).trim().split('\n').at(-1)?.trim() ?? '';
+  const lines = stripVTControlCharacters(text).split('\n');
+  return (
+    lines
+      .findLast((line) => /\w/.test(line))
+      ?.replace(/^#\s*/, '')
+      .trim() ?? ''
+  );
 }

@@ -133,7 +133,7 @@ async function checkSession(work: Work): Promise<void> {
     if (error.kind === 'unsupported-operator') {
       const integrity = results.checks[0]!;
       integrity.status = 'fail';
-      integrity.failures.push('An operator of the model is missing in this runtime: see load.');
+      integrity.findings.push('An operator of the model is missing in this runtime: see load.');
     }
   } finally {
     await session?.close();
