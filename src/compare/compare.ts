@@ -281,21 +281,37 @@ async function planMemory(setup: Setup, folder: string): Promise<boolean> {
   // Outputs that are spooled to a file system in memory lie there as well.
   const spooled = (await spoolSpace(folder)).inMemory ? 2 * outputBytes : 0;
   const available = context.availableMemory() - spooled;
-  const needs = { reference: memoryNeed(reference.model, outputBytes), model: memoryNeed(model.model, outputBytes) };
+  const needs = {
+    reference: memoryNeed(reference.model, outputBytes, sizes),
+    model: memoryNeed(model.model, outputBytes, sizes),
+  };
   if (!timing) assertFits('reference', needs.reference, available);
   assertFits('model', needs.model, available);
-  const sum = needs.reference.total + needs.model.total;
+  const sum = needs.reference.expected + needs.model.expected;
   const together = timing !== undefined || sum <= available * 0.9;
-  const figures = `${megabytes(needs.reference.total)} for the reference and ${megabytes(needs.model.total)} for the model, ${megabytes(available)} available`;
+  const figures = `${megabytes(needs.reference.expected)} for the reference and ${megabytes(needs.model.expected)} for the model, ${megabytes(available)} available`;
   context.log.info(`Memory: about ${figures}; ${together ? 'both are loaded at once' : 'one is loaded at a time'}.`);
   return together;
 }
 
-/** Holds the plan against the real size of the outputs, before the second model is loaded. */
+/**
+ * Holds the plan against what the first run has shown, before the second model is loaded: the real size of the outputs,
+ * and memory of the reference beyond its prediction, such as intermediate results, which the model will take as well.
+ */
 async function replan(setup: Setup, stage: Stage, folder: string, outputBytes: number): Promise<void> {
+  const { reference, model, samples, context, timing } = setup;
   await assertRoom(folder, outputBytes);
-  if (!stage.together || setup.timing) return;
-  if (memoryNeed(setup.model.model, outputBytes).total > setup.context.availableMemory()) await stage.separate();
+  if (!stage.together || timing) return;
+  const sizes = await symbolicSizes(reference.model, samples);
+  const seen = stage.peakBytes('reference') ?? 0;
+  const beyond = Math.max(0, seen - memoryNeed(reference.model, outputBytes, sizes).expected);
+  const expected = memoryNeed(model.model, outputBytes, sizes).expected + beyond;
+  const available = context.availableMemory();
+  if (expected <= available) return;
+  context.log.info(
+    `Memory: the model is expected to take ${megabytes(expected)} and ${megabytes(available)} are left; one is loaded at a time.`,
+  );
+  await stage.separate();
 }
 
 async function open({ options, context, runtime, reference, model }: Setup, side: Side) {

@@ -1,4 +1,4 @@
-import type { Feeds, RunAnswer, RunOptions, Session } from '../runtime/index.ts';
+import { type Feeds, memoryOf, type RunAnswer, type RunOptions, type Session } from '../runtime/index.ts';
 
 export type Side = 'reference' | 'model';
 
@@ -99,6 +99,12 @@ export class Stage {
     const { residentBytes, peakBytes } = await seat.session.memory();
     record.residentBytes = residentBytes;
     record.peakBytes = Math.max(record.peakBytes, peakBytes);
+  }
+
+  /** The highest memory of a loaded model so far, where another process can read it (Linux). */
+  peakBytes(side: Side): number | undefined {
+    const seat = this.#sessions.get(side);
+    return seat && memoryOf(seat.session.pid)?.peakBytes;
   }
 
   /** Ends both processes, whatever state they are in. */

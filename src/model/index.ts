@@ -24,7 +24,7 @@ export {
   usesOf,
   walkGraphs,
 } from './scopes.ts';
-export { type DeclaredValue, declaredInputs, declaredOutputs, indexRanges } from './signature.ts';
+export { type DeclaredValue, declaredInputs, declaredOutputs, declaredValues, indexRanges } from './signature.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 export type {
   ByteSource,

@@ -24,6 +24,12 @@ export function declaredOutputs(model: Model): DeclaredValue[] {
   return (model.proto.graph?.output ?? []).map(declared);
 }
 
+/** Every value of the main graph that has a declared type: inputs, outputs and what shape inference left in it. */
+export function declaredValues(model: Model): DeclaredValue[] {
+  const { input, output, valueInfo } = model.proto.graph ?? { input: [], output: [], valueInfo: [] };
+  return [...input, ...valueInfo, ...output].map(declared);
+}
+
 /** Operators behind which an index is still the same index. */
 const KEEPS_INDEX = new Set(['Cast', 'Identity', 'Reshape', 'Unsqueeze', 'Squeeze', 'Flatten', 'Transpose']);
 /** Embeddings of com.microsoft: input of the ids → input of their table. */

@@ -11,7 +11,7 @@ export {
 } from './dtype.ts';
 export { environment, type Machine } from './environment.ts';
 export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
-export { availableMemory } from './memory.ts';
+export { availableMemory, memoryOf } from './memory.ts';
 export type { OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
 export { loadSamples, type SampleOptions, type Samples } from './samples/index.ts';
 export { makeScratch, withScratch } from './scratch.ts';

@@ -12,6 +12,12 @@ export function ownMemory(): ProcessMemory {
   return { residentBytes: process.memoryUsage.rss(), peakBytes: process.resourceUsage().maxRSS * 1024 };
 }
 
+/** Physical memory of another process where the system shows it (Linux). */
+export function memoryOf(pid: number): ProcessMemory | undefined {
+  const text = readOptional(`/proc/${pid}/status`);
+  return text?.includes('VmHWM:') ? parseProcStatus(text) : undefined;
+}
+
 /** VmRSS and VmHWM of the text of /proc/<pid>/status; the kernel's kB are KiB. */
 export function parseProcStatus(text: string): ProcessMemory {
   const field = (name: string): number => {

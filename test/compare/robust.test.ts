@@ -159,8 +159,8 @@ describe('bad input is one sentence and leaves nothing', () => {
 
   test('too little memory is said with the figures, before anything is loaded', async () => {
     await expectSentence(
-      run(product(), product(), {}, { availableMemory: () => 100e6 }),
-      /^The reference needs about 160 MB of memory \(weights .*\), but 100 MB are available/,
+      run(product(), product(), {}, { availableMemory: () => 20e6 }),
+      /^The reference needs at least 25 MB of memory \(weights .*\), but 20 MB are available/,
     );
   });
 
