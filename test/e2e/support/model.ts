@@ -17,7 +17,7 @@ import { seeded } from '../../support/random.ts';
 
 /**
  * A small model with the signature of SARAi's speech model: `audio_codes` int64 [1,16,128], 0 to 1023 →
- * `mel_features` float32; an embedding and three layers, about 10 MB, weights in `<file>.data`.
+ * `mel_features` float32; an embedding and three layers, about 5 MB, weights in `<file>.data`.
  */
 export function saveSpeechModel(file: string): void {
   const width = 512;
