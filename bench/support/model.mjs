@@ -160,3 +160,46 @@ function writeWeights(file, length, sparse) {
     closeSync(descriptor);
   }
 }
+
+/** SARAi's signature, `audio_codes` [1,16,128] → `mel_features` [1,2048,mels], on an embedding and a product. */
+export async function writeSaraiModel(root, file, mels) {
+  const schema = await import(path.join(root, 'lib', 'model', 'onnx_pb.js'));
+  const { create, toBinary } = await import('@bufbuild/protobuf');
+  const width = 64;
+  const random = (count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + 1) / 8);
+  const tensor = (name, dataType, dims, data) =>
+    create(schema.TensorProtoSchema, { name, dataType, dims: dims.map(BigInt), rawData: new Uint8Array(data.buffer) });
+  const value = (name, elemType, dims) => ({
+    name,
+    type: {
+      value: {
+        case: 'tensorType',
+        value: {
+          elemType,
+          shape: { dim: dims.map((size) => ({ value: { case: 'dimValue', value: BigInt(size) } })) },
+        },
+      },
+    },
+  });
+  const node = (opType, input, output) => create(schema.NodeProtoSchema, { name: opType, opType, input, output });
+  const model = create(schema.ModelProtoSchema, {
+    irVersion: 8n,
+    opsetImport: [{ domain: '', version: 17n }],
+    graph: {
+      name: 'sarai',
+      node: [
+        node('Gather', ['table', 'audio_codes'], ['embedded']),
+        node('Reshape', ['embedded', 'shape'], ['frames']),
+        node('MatMul', ['frames', 'head'], ['mel_features']),
+      ],
+      input: [value('audio_codes', 7, [1, 16, 128])],
+      output: [value('mel_features', 1, [1, 2048, mels])],
+      initializer: [
+        tensor('table', 1, [1024, width], random(1024 * width)),
+        tensor('shape', 7, [3], BigInt64Array.of(1n, 2048n, BigInt(width))),
+        tensor('head', 1, [width, mels], random(width * mels)),
+      ],
+    },
+  });
+  writeFileSync(file, toBinary(schema.ModelProtoSchema, model));
+}

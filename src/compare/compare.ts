@@ -20,6 +20,8 @@ import {
   resolveRuntime,
   type Samples,
   SessionError,
+  type SessionHost,
+  startHost,
   withScratch,
 } from '../runtime/index.ts';
 import {
@@ -79,8 +81,12 @@ export async function compare(options: CompareOptions, context: Partial<CompareC
 
 type Context = CompareContext & Required<Pick<CompareContext, 'now' | 'clock' | 'temporaryFolder' | 'availableMemory'>>;
 
+/** A process for each model, started before it is known whether they can be compared: they take a while. */
+type Hosts = Partial<Record<Side, SessionHost>>;
+
 /** All that is settled before a model is loaded. */
 interface Setup {
+  hosts: Hosts;
   options: CompareOptions;
   context: Context;
   reference: Subject;
@@ -97,8 +103,18 @@ interface Setup {
 }
 
 async function compareModels(options: CompareOptions, context: Context): Promise<CompareResult> {
+  const hosts: Hosts = { reference: startHost(context), model: startHost(context) };
+  const started = Object.values(hosts);
+  try {
+    return await compareIn(hosts, options, context);
+  } finally {
+    await Promise.all(started.map((host) => host.close()));
+  }
+}
+
+async function compareIn(hosts: Hosts, options: CompareOptions, context: Context): Promise<CompareResult> {
   const started = context.clock();
-  const setup = await prepare(options, context);
+  const setup = await prepare(hosts, options, context);
   return withScratch(context.temporaryFolder, 'onnx-compare', async (folder) => {
     const measured = await measure(setup, folder);
     const outputs = outputFigures(measured.quality.samples);
@@ -147,7 +163,7 @@ async function compareModels(options: CompareOptions, context: Context): Promise
   });
 }
 
-async function prepare(options: CompareOptions, context: Context): Promise<Setup> {
+async function prepare(hosts: Hosts, options: CompareOptions, context: Context): Promise<Setup> {
   const { log } = context;
   const signal = context.signal ? { signal: context.signal } : {};
   if (options.maxRegressionPercent !== undefined && !options.baseline && !options.history) {
@@ -157,8 +173,6 @@ async function prepare(options: CompareOptions, context: Context): Promise<Setup
   const model = await readSubject(options.model);
   assertSameSignature(reference.model, model.model);
   assertOutputs(model.model);
-  const samples = await samplesFor(reference.model, options);
-  const samplesDigest = await digestSamples(samples);
   const runtime = await resolveRuntime({
     log,
     ...signal,
@@ -166,6 +180,9 @@ async function prepare(options: CompareOptions, context: Context): Promise<Setup
     ...(options.ortPath ? { ortPath: options.ortPath } : {}),
     ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
   });
+  for (const host of Object.values(hosts)) host.preload(runtime);
+  const samples = await samplesFor(reference.model, options);
+  const samplesDigest = await digestSamples(samples);
   const provider = options.executionProvider ?? 'auto';
   const key = { reference: reference.root, samples: samplesDigest, ort: runtime.version, provider };
   const baseline = options.baseline
@@ -177,7 +194,19 @@ async function prepare(options: CompareOptions, context: Context): Promise<Setup
     : null;
   const history = options.history ? await readHistory(options.history) : [];
   const notes = [...samples.notes];
-  const setup = { options, context, reference, model, samples, samplesDigest, runtime, baseline, history, notes };
+  const setup = {
+    hosts,
+    options,
+    context,
+    reference,
+    model,
+    samples,
+    samplesDigest,
+    runtime,
+    baseline,
+    history,
+    notes,
+  };
   return { ...setup, timing: usableTiming(setup), references: pastFigures(setup) };
 }
 
@@ -230,6 +259,10 @@ interface Measured {
 async function measure(setup: Setup, folder: string): Promise<Measured> {
   const { context, options, samples, baseline, timing } = setup;
   const together = await planMemory(setup, folder);
+  if (!together) {
+    await setup.hosts.model?.close();
+    delete setup.hosts.model;
+  }
   const stage = new Stage((side) => open(setup, side), together);
   const stored = baseline?.stored.outputs ?? null;
   const keep = baseline && !stored ? await stageOutputs(baseline.directory) : undefined;
@@ -314,9 +347,13 @@ async function replan(setup: Setup, stage: Stage, folder: string, outputBytes: n
   await stage.separate();
 }
 
-async function open({ options, context, runtime, reference, model }: Setup, side: Side) {
+async function open({ hosts, options, context, runtime, reference, model }: Setup, side: Side) {
   const subject = side === 'reference' ? reference : model;
+  const host = hosts[side];
+  // A model that is loaded again needs a process of its own again.
+  delete hosts[side];
   return openSession({
+    ...(host ? { host } : {}),
     model: subject.model.path,
     runtime,
     provider: options.executionProvider ?? 'auto',

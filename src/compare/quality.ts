@@ -41,9 +41,9 @@ export interface Quality {
 const RESERVE = 256e6;
 
 /**
- * Runs every sample through both models and compares their outputs from files, which are removed as soon as they were
- * compared. Where both models are loaded, one sample's outputs lie on disk at a time; where only one fits, as many of the
- * reference's as the disk takes, so that models are swapped as seldom as can be.
+ * Runs every sample through both models and compares their outputs from files, which the next outputs overwrite. Where
+ * both models are loaded, one sample's outputs lie on disk at a time; where only one fits, as many of the reference's as
+ * the disk takes, so that models are swapped as seldom as can be. `folder` is empty again afterwards.
  */
 export async function compareQuality(stage: Stage, samples: Samples, options: QualityOptions): Promise<Quality> {
   const { folder, stored, keep, signal } = options;
@@ -51,14 +51,19 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
   const logits = new Map<string, boolean>();
   let kernels: Kernels | undefined;
   let bytes = 0;
+  const referenceFolder = (slot: number) => path.join(folder, `reference-${slot}`);
+  const modelFolder = path.join(folder, 'model');
+  /** Outputs of the reference that the disk holds already. */
+  let slots = 0;
   for (let next = 0; next < samples.length; ) {
     const references: StoredTensor[][] = [];
     do {
       signal?.throwIfAborted();
       const index = next++;
-      const target = path.join(keep ?? folder, `reference-${index}`);
+      const target = keep ? path.join(keep, `reference-${index}`) : referenceFolder(references.length);
       const outputs = stored?.[index] ?? (await spool(stage, 'reference', samples, index, target));
       references.push(outputs);
+      slots = Math.max(slots, references.length);
       if (index > 0) continue;
       bytes = outputs.reduce((sum, { length }) => sum + length, 0);
       await options.sized(bytes);
@@ -76,13 +81,12 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       next < samples.length &&
       !stage.together &&
       !stored &&
-      (await hasRoom(folder, bytes, samples.length - next))
+      (references.length < slots || (await hasRoom(folder, bytes)))
     );
     const first = quality.samples.length;
     for (const [offset, expected] of references.entries()) {
       const index = first + offset;
-      const target = path.join(folder, `model-${index}`);
-      const actual = await spool(stage, 'model', samples, index, target);
+      const actual = await spool(stage, 'model', samples, index, modelFolder);
       const before = performance.now();
       const compared: OutputComparison[] = [];
       for (const output of expected) {
@@ -93,12 +97,12 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       }
       quality.comparingMs += performance.now() - before;
       quality.samples.push(compared);
-      await rm(target, { recursive: true, force: true });
       if (keep) quality.kept.push(expected);
-      else if (!stored) await rm(path.join(folder, `reference-${index}`), { recursive: true, force: true });
       options.progress(quality.samples.length);
     }
   }
+  for (let slot = 0; slot < slots; slot++) await rm(referenceFolder(slot), { recursive: true, force: true });
+  await rm(modelFolder, { recursive: true, force: true });
   return quality;
 }
 
@@ -112,9 +116,9 @@ export async function assertRoom(folder: string, outputBytes: number): Promise<v
 }
 
 /** Whether one more of the reference's outputs fits beside those to come, one of the model's included. */
-async function hasRoom(folder: string, outputBytes: number, wanted: number): Promise<boolean> {
+async function hasRoom(folder: string, outputBytes: number): Promise<boolean> {
   const { freeBytes, inMemory } = await spoolSpace(folder);
-  return wanted > 0 && !inMemory && 2 * outputBytes + RESERVE <= freeBytes;
+  return !inMemory && 2 * outputBytes + RESERVE <= freeBytes;
 }
 
 async function spool(

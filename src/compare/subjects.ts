@@ -9,10 +9,9 @@ import {
   type FileDigest,
   indexRanges,
   type Model,
-  modelFiles,
   readModel,
 } from '../model/index.ts';
-import { type Feeds, loadSamples, ONNX_DTYPES, type Samples, type ValueInfo } from '../runtime/index.ts';
+import { loadSamples, type Samples, valueInfoOf } from '../runtime/index.ts';
 import type { CompareOptions } from './options.ts';
 
 /** A model under comparison: its graph in memory, its weights on disk. */
@@ -28,7 +27,7 @@ export interface Subject {
 /** @throws InputError for a file that is no model */
 export async function readSubject(path: string): Promise<Subject> {
   const model = await readModel(path);
-  const paths = await modelFiles(path);
+  const paths = [model.path, ...model.externalFiles];
   const { root, files } = await digestFiles(paths);
   return {
     model,
@@ -48,35 +47,13 @@ export function assertSameSignature(reference: Model, model: Model): void {
 export async function samplesFor(reference: Model, options: CompareOptions): Promise<Samples> {
   const { samples, dims, ranges, count, seed } = options;
   if (count === 0) throw new InputError('count is 0: compare on one sample at least.');
-  const loaded = await loadSamples(samples, declaredInputs(reference).map(valueInfo), {
+  return loadSamples(samples, declaredInputs(reference).map(valueInfoOf), {
     ...(dims && dims.length > 0 ? { dims: dims.join('\n') } : {}),
     ...(ranges && ranges.length > 0 ? { ranges: ranges.join('\n') } : {}),
     ...(count === undefined ? {} : { count }),
     ...(seed === undefined ? {} : { seed }),
     inferredRanges: indexRanges(reference),
   });
-  return remembered(loaded);
-}
-
-/** Samples are asked for again and again while timing; this many bytes of them are kept. */
-const KEPT_BYTES = 32 * 2 ** 20;
-
-/** The same samples, of which the first few are made or read once. */
-function remembered(samples: Samples): Samples {
-  const kept = new Map<number, Feeds>();
-  let bytes = 0;
-  return {
-    ...samples,
-    name: (index) => samples.name(index),
-    async get(index) {
-      const known = kept.get(index);
-      if (known) return known;
-      const feeds = await samples.get(index);
-      bytes += Object.values(feeds).reduce((sum, { data }) => sum + data.length, 0);
-      if (bytes <= KEPT_BYTES) kept.set(index, feeds);
-      return feeds;
-    },
-  };
 }
 
 /** SHA-256 over all samples, names and shapes included, lower-case hex. */
@@ -120,8 +97,4 @@ function assertSameValues(kind: 'input' | 'output', expected: DeclaredValue[], a
       `The input ${name} is ${dataTypeName(dtype)} in the reference and ${dataTypeName(other.dtype)} in the model: both must take the same samples.`,
     );
   }
-}
-
-function valueInfo({ name, dtype, dims }: DeclaredValue): ValueInfo {
-  return { name, dtype: ONNX_DTYPES[dtype] ?? 'other', dims };
 }

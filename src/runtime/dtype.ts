@@ -1,4 +1,4 @@
-import type { DType } from './types.ts';
+import type { DType, Feeds, ValueInfo } from './types.ts';
 
 /** Bytes per element; 0 for strings, which have no fixed size. */
 export const ELEMENT_BYTES: Record<DType, number> = {
@@ -33,6 +33,16 @@ export const ONNX_DTYPES: Readonly<Record<number, DType>> = {
   12: 'uint32',
   13: 'uint64',
 };
+
+/** A declared input or output as a session would describe it; `dtype` is a `TensorProto.DataType` number. */
+export function valueInfoOf({ name, dtype, dims }: Omit<ValueInfo, 'dtype'> & { dtype: number }): ValueInfo {
+  return { name, dtype: ONNX_DTYPES[dtype] ?? 'other', dims };
+}
+
+/** Bytes of all inputs together. */
+export function bytesOfFeeds(feeds: Feeds): number {
+  return Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0);
+}
 
 /** The array that onnxruntime-node takes and gives for each type. float16 travels as its bits. */
 export type NumericArray =

@@ -1,12 +1,13 @@
 /** The runtime room: onnxruntime-node found, a model in a process of its own, samples for it, and what machine this is. */
 export {
+  bytesOfFeeds,
   ELEMENT_BYTES,
   elementCount,
   fromFloat16,
   isFloating,
   isNumeric,
-  ONNX_DTYPES,
   toFloat16,
+  valueInfoOf,
   viewAs,
 } from './dtype.ts';
 export { environment, type Machine } from './environment.ts';
@@ -22,7 +23,9 @@ export {
   placeNodes,
   type RunOptions,
   type Session,
+  type SessionHost,
   type SessionOptions,
+  startHost,
   timingStatistics,
 } from './session.ts';
 export { coefficientOfVariation, mean, median, percentile, robustVariation } from './statistics.ts';

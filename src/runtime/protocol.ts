@@ -10,12 +10,16 @@ import type {
 
 /** What `openSession` tells its child; every request carries a number that its answer repeats. */
 export type Request =
+  | { kind: 'preload'; runtime: string }
   | ({ kind: 'open' } & OpenRequest)
-  | { kind: 'run'; feeds: Feeds; outputs: OutputMode; fetch?: string[]; directory?: string }
+  | { kind: 'run'; inputs: Inputs; outputs: OutputMode; fetch?: string[]; directory?: string }
   | { kind: 'measure'; feeds: Feeds[]; warmup: number; runs: number; maxSeconds: number }
   | { kind: 'memory' }
   | { kind: 'profile' }
   | { kind: 'close' };
+
+/** Feeds of one inference: those of `id` that the child keeps from before, or new ones, to be kept where `id` is given. */
+export type Inputs = { id: number } | { id?: number; feeds: Feeds };
 
 export interface OpenRequest {
   /** Folder of onnxruntime-node. */
@@ -50,6 +54,8 @@ export interface RunAnswer {
   spooled: SpooledTensor[];
   /** Milliseconds spent on summaries or files, not part of `ms`. */
   handlingMs: number;
+  /** Milliseconds until the outputs' memory was given back, not part of `ms` either. */
+  releaseMs: number;
 }
 
 export interface MeasureAnswer {
@@ -60,6 +66,7 @@ export interface MeasureAnswer {
 }
 
 export interface Answers {
+  preload: null;
   open: OpenAnswer;
   run: RunAnswer;
   measure: MeasureAnswer;

@@ -3,7 +3,16 @@
  * not the action's. It speaks `protocol.ts` over IPC and ends with its parent.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -15,6 +24,7 @@ import type {
   Answers,
   ChildFailure,
   FromChild,
+  Inputs,
   MeasureAnswer,
   OpenAnswer,
   OpenRequest,
@@ -55,8 +65,12 @@ interface OrtSession {
 
 /** Bytes written to a spool file at a time. */
 const SPOOL_BYTES = 8 * 2 ** 20;
-/** Outputs larger than this are collected at once instead of when V8 sees fit: two of them may not fit. */
+/** Outputs larger than this are collected at once instead of when V8 sees fit, which would be after several. */
 const LARGE_OUTPUT_BYTES = 16 * 2 ** 20;
+/** Of outputs larger than this two may not fit: they have to be gone before the next inference. */
+const HUGE_OUTPUT_BYTES = 256 * 2 ** 20;
+/** A sign of life is due this often while a measurement takes its time; timeouts are longer. */
+const ALIVE_MS = 500;
 /** The parent keeps the other end of this descriptor open as long as it lives. */
 const LIFELINE_FD = 4;
 
@@ -76,9 +90,14 @@ class SessionProcess {
   #session: OrtSession | undefined;
   #profilePrefix: string | undefined;
   #firstMs: number | undefined;
+  #runtimeMs = 0;
+  readonly #kept = new Map<number, Record<string, unknown>>();
 
   async handle(request: Request, alive: () => void): Promise<Answers[keyof Answers]> {
     switch (request.kind) {
+      case 'preload':
+        this.#load(request.runtime);
+        return null;
       case 'open':
         return this.#open(request);
       case 'run':
@@ -86,6 +105,7 @@ class SessionProcess {
       case 'measure':
         return this.#measure(request, alive);
       case 'memory':
+        this.#kept.clear();
         return settledMemory();
       case 'profile':
         return this.#endProfile();
@@ -94,16 +114,22 @@ class SessionProcess {
     }
   }
 
+  #load(directory: string): Ort {
+    if (this.#ort) return this.#ort;
+    const before = performance.now();
+    this.#ort = loadRuntime(directory);
+    this.#runtimeMs = performance.now() - before;
+    return this.#ort;
+  }
+
   async #open(request: OpenRequest): Promise<OpenAnswer> {
-    const beforeRuntime = performance.now();
-    this.#ort = loadRuntime(request.runtime);
-    const runtimeMs = performance.now() - beforeRuntime;
+    const ort = this.#load(request.runtime);
     const baselineBytes = ownMemory().residentBytes;
     this.#profilePrefix = request.profilePrefix;
-    const { session, provider, ms } = await createSession(this.#ort, request);
+    const { session, provider, ms } = await createSession(ort, request);
     this.#session = session;
     return {
-      runtimeMs,
+      runtimeMs: this.#runtimeMs,
       ms,
       baselineBytes,
       residentBytes: ownMemory().residentBytes,
@@ -116,7 +142,7 @@ class SessionProcess {
   async #run(request: Extract<Request, { kind: 'run' }>): Promise<RunAnswer> {
     const { ort, session } = this.#opened();
     const fetches = request.fetch ?? readableOutputs(session);
-    const { ms, outputs } = await timedRun(session, toOrt(ort, request.feeds), fetches);
+    const { ms, outputs } = await timedRun(session, this.#feeds(ort, request.inputs), fetches);
     this.#firstMs ??= ms;
     const before = performance.now();
     const summaries: OutputSummary[] = [];
@@ -129,8 +155,16 @@ class SessionProcess {
       if (request.outputs === 'spool') spooled.push(spool(name, output, path.join(request.directory!, `${index}.bin`)));
       delete outputs[name];
     }
-    if (bytes > LARGE_OUTPUT_BYTES) await collect();
-    return { ms, summaries, spooled, handlingMs: performance.now() - before };
+    const handlingMs = performance.now() - before;
+    await release(bytes);
+    return { ms, summaries, spooled, handlingMs, releaseMs: performance.now() - before - handlingMs };
+  }
+
+  #feeds(ort: Ort, inputs: Inputs): Record<string, unknown> {
+    if (!('feeds' in inputs)) return this.#kept.get(inputs.id)!;
+    const feeds = toOrt(ort, inputs.feeds);
+    if (inputs.id !== undefined) this.#kept.set(inputs.id, feeds);
+    return feeds;
   }
 
   async #measure(request: Extract<Request, { kind: 'measure' }>, alive: () => void): Promise<MeasureAnswer> {
@@ -145,7 +179,7 @@ class SessionProcess {
         0,
       );
       for (const name of fetches) delete outputs[name];
-      if (bytes > LARGE_OUTPUT_BYTES) await collect();
+      await release(bytes);
       this.#firstMs ??= ms;
       alive();
       return ms;
@@ -312,8 +346,10 @@ function digestOf(bytes: Uint8Array): string {
 
 function spool(name: string, output: OrtTensor, file: string): SpooledTensor {
   const bytes = Array.isArray(output.data) ? Buffer.from(JSON.stringify(output.data)) : bytesOf(output.data);
-  const descriptor = openSync(file, 'w');
+  // Written over where it is there already: memory that the system has given to a file once costs half as much.
+  const descriptor = openSync(file, constants.O_RDWR | constants.O_CREAT);
   try {
+    ftruncateSync(descriptor, bytes.length);
     for (let offset = 0; offset < bytes.length; ) {
       offset += writeSync(descriptor, bytes, offset, Math.min(SPOOL_BYTES, bytes.length - offset));
     }
@@ -321,6 +357,12 @@ function spool(name: string, output: OrtTensor, file: string): SpooledTensor {
     closeSync(descriptor);
   }
   return { name, dtype: output.type as DType, dims: [...output.dims], path: file, length: bytes.length };
+}
+
+/** Gives back the memory of outputs of so many bytes that were dropped. */
+async function release(bytes: number): Promise<void> {
+  if (bytes > HUGE_OUTPUT_BYTES) await collect();
+  else if (bytes > LARGE_OUTPUT_BYTES) globalThis.gc?.();
 }
 
 /** Collects garbage and lets finalizers run, so that dropped outputs are really gone. */
@@ -334,8 +376,8 @@ async function collect(): Promise<void> {
 async function settledMemory(): Promise<Answers['memory']> {
   await collect();
   let previous = ownMemory();
-  for (let waited = 0; waited < 3000; waited += 50) {
-    await sleep(50);
+  for (let waited = 0; waited < 3000; waited += 25) {
+    await sleep(25);
     const current = ownMemory();
     if (current.residentBytes > previous.residentBytes * 0.995) return current;
     previous = current;
@@ -379,8 +421,14 @@ function serve(): void {
   const session = new SessionProcess();
   process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   process.on('message', async ({ id, request }: ToChild) => {
+    let spoken = performance.now();
+    const alive = () => {
+      if (performance.now() - spoken < ALIVE_MS) return;
+      spoken = performance.now();
+      send({ id, kind: 'alive' });
+    };
     try {
-      const answer = await session.handle(request, () => send({ id, kind: 'alive' }));
+      const answer = await session.handle(request, alive);
       send({ id, kind: 'answer', answer });
     } catch (error) {
       const failure = error instanceof Failure ? error : undefined;

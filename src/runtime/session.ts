@@ -8,9 +8,10 @@ import { stripVTControlCharacters } from 'node:util';
 import { entryPath } from '../entry.ts';
 import { InputError } from '../errors.ts';
 import { type Log, silentLog } from '../report/log.ts';
+import { bytesOfFeeds } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';
-import type { Answers, FromChild, OpenAnswer, OutputMode, Request, RunAnswer, ToChild } from './protocol.ts';
+import type { Answers, FromChild, Inputs, OpenAnswer, OutputMode, Request, RunAnswer, ToChild } from './protocol.ts';
 import { coefficientOfVariation, mean, percentile } from './statistics.ts';
 import {
   type Feeds,
@@ -39,8 +40,21 @@ export interface SessionOptions {
   arena?: boolean;
   /** A request that is silent for so long is a hang; ms, default 10 minutes. A measurement speaks after each inference. */
   timeoutMs?: number;
+  /** A process started ahead; one is started when absent. */
+  host?: SessionHost;
   log?: Log;
   signal?: AbortSignal;
+}
+
+/**
+ * A process without a model yet. Node and onnxruntime-node take a good fifth of a second to load, which may as well pass
+ * while something else is done. It becomes that of the session opened in it; close it if none is.
+ */
+export interface SessionHost {
+  /** Begins to load onnxruntime-node. Whether that works is for `openSession` to say. */
+  preload(runtime: RuntimeLocation): void;
+  /** Ends the process, with the session in it if there is one. Never throws. */
+  close(): Promise<void>;
 }
 
 export interface RunOptions {
@@ -81,9 +95,16 @@ export interface Session {
 }
 
 const DEFAULT_TIMEOUT_MS = 600_000;
+/** Inputs of at most so many bytes together stay in the child, so that they travel once. */
+const KEPT_BYTES = 32 * 2 ** 20;
 const CLOSE_GRACE_MS = 2000;
 const STDERR_GRACE_MS = 500;
 const STDERR_KEPT = 8192;
+
+/** Starts the process of a session to come. */
+export function startHost({ log = silentLog, signal }: Pick<SessionOptions, 'log' | 'signal'>): SessionHost {
+  return new Child(log, signal);
+}
 
 /**
  * Loads a model in a child process.
@@ -142,7 +163,8 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
   const threads = options.threads ?? environment().physicalCores;
   const arena = options.arena ?? true;
   const provider = options.provider ?? 'auto';
-  const child = new Child(options.model, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, log, options.signal);
+  const child = options.host instanceof Child ? options.host : new Child(log, options.signal);
+  child.take(options.model, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   let load: OpenAnswer;
   try {
     load = await child.ask('open', {
@@ -159,6 +181,7 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
     if (error instanceof ProviderFailure) throw new InputError(absentProvider(provider, error, runtime));
     throw error;
   }
+  let sent = new SentInputs();
   for (const { provider: name, reason } of load.provider.refused)
     log.info(`Provider ${name} does not work here: ${reason}`);
   return {
@@ -170,14 +193,18 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
     async run(feeds, { outputs = 'discard', fetch, spoolDirectory } = {}) {
       const directory = spoolDirectory ?? tmpdir();
       if (outputs === 'spool' && !spoolDirectory) throw new TypeError('spooling needs a spoolDirectory');
-      return child.ask('run', { kind: 'run', feeds, outputs, directory, ...(fetch ? { fetch } : {}) });
+      const inputs = sent.inputsOf(feeds);
+      return child.ask('run', { kind: 'run', inputs, outputs, directory, ...(fetch ? { fetch } : {}) });
     },
     async measure(feeds, { warmup, runs, maxSeconds }) {
       if (feeds.length === 0) throw new TypeError('measuring needs at least one sample');
       const answer = await child.ask('measure', { kind: 'measure', feeds, warmup, runs, maxSeconds });
       return { ...answer, warmup, ...timingStatistics(answer.runs) };
     },
-    memory: () => child.ask('memory', { kind: 'memory' }),
+    memory: () => {
+      sent = new SentInputs();
+      return child.ask('memory', { kind: 'memory' });
+    },
     profile: () => child.ask('profile', { kind: 'profile' }),
     close: () => child.close(),
   };
@@ -197,6 +224,23 @@ export function timingStatistics(
   };
 }
 
+/** The feeds that the child has. Whoever feeds the same object again means the same values. */
+class SentInputs {
+  readonly #ids = new WeakMap<Feeds, number>();
+  #count = 0;
+  #bytes = 0;
+
+  inputsOf(feeds: Feeds): Inputs {
+    const known = this.#ids.get(feeds);
+    if (known !== undefined) return { id: known };
+    this.#bytes += bytesOfFeeds(feeds);
+    if (this.#bytes > KEPT_BYTES) return { feeds };
+    const id = this.#count++;
+    this.#ids.set(feeds, id);
+    return { id, feeds };
+  }
+}
+
 class ProviderFailure extends Error {
   readonly present: string[];
 
@@ -214,10 +258,10 @@ interface Waiting {
 }
 
 /** The child process: requests with answers, timeouts and every way in which it can end. */
-class Child {
+class Child implements SessionHost {
   readonly #process: ChildProcess;
-  readonly #model: string;
-  readonly #timeoutMs: number;
+  #model = '(no model)';
+  #timeoutMs = DEFAULT_TIMEOUT_MS;
   readonly #waiting = new Map<number, Waiting>();
   readonly #gone: Promise<void>;
   readonly #stderrClosed: Promise<unknown>;
@@ -225,9 +269,7 @@ class Child {
   #stderr = '';
   #ended: SessionError | undefined;
 
-  constructor(model: string, timeoutMs: number, log: Log, signal: AbortSignal | undefined) {
-    this.#model = model;
-    this.#timeoutMs = timeoutMs;
+  constructor(log: Log, signal: AbortSignal | undefined) {
     const { NODE_OPTIONS: _, ...env } = process.env;
     this.#process = fork(entryPath('session-process'), [], {
       serialization: 'advanced',
@@ -259,11 +301,12 @@ class Child {
         resolve();
       };
       this.#process.on('error', (error) =>
-        ended(new SessionError('exit', `The process of ${model} did not start`, { cause: error })),
+        ended(new SessionError('exit', `The process of ${this.#model} did not start`, { cause: error })),
       );
       // `close` never comes with a descriptor beyond the IPC one, so the last of stderr is waited for by hand.
       this.#process.on('exit', async (code, exitSignal) => {
-        await Promise.race([this.#stderrClosed, sleep(STDERR_GRACE_MS)]);
+        // Unreferenced, or it would hold up the end of this process.
+        await Promise.race([this.#stderrClosed, sleep(STDERR_GRACE_MS, undefined, { ref: false })]);
         ended(this.#describeEnd(code, exitSignal));
       });
     });
@@ -271,6 +314,16 @@ class Child {
 
   get pid(): number {
     return this.#process.pid ?? -1;
+  }
+
+  /** What this process is for from now on. */
+  take(model: string, timeoutMs: number): void {
+    this.#model = model;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  preload(runtime: RuntimeLocation): void {
+    this.ask('preload', { kind: 'preload', runtime: runtime.directory }).catch(() => undefined);
   }
 
   ask<Kind extends keyof Answers>(what: Kind, request: Request): Promise<Answers[Kind]> {

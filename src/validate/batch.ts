@@ -150,7 +150,9 @@ function numbers({ dtype, data }: Tensor): Float64Array {
   if (!isNumeric(dtype)) throw new TypeError(`no numbers in ${dtype}`);
   const view = viewAs(dtype, data);
   const halves = isFloating(dtype) && dtype === 'float16';
-  return Float64Array.from({ length: view.length }, (_, i) =>
-    halves ? fromFloat16(Number(view[i])) : Number(view[i]),
-  );
+  if (view instanceof Float32Array) return Float64Array.from(view);
+  // A loop: Float64Array.from with a callback takes several times as long.
+  const numbers = new Float64Array(view.length);
+  for (let i = 0; i < view.length; i++) numbers[i] = halves ? fromFloat16(Number(view[i])) : Number(view[i]);
+  return numbers;
 }

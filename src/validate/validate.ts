@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { indexRanges, type Model } from '../model/index.ts';
+import { declaredInputs, indexRanges, type Model } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
@@ -11,6 +11,7 @@ import {
   writeReceipt,
 } from '../report/receipt.ts';
 import {
+  bytesOfFeeds,
   ELEMENT_BYTES,
   elementCount,
   environment,
@@ -24,9 +25,12 @@ import {
   type Samples,
   type Session,
   SessionError,
+  type SessionHost,
   type SessionOptions,
+  startHost,
   type Timings,
   type ValueInfo,
+  valueInfoOf,
   withScratch,
 } from '../runtime/index.ts';
 import { applyGates } from './gates.ts';
@@ -62,6 +66,21 @@ const MB = 1e6;
  */
 export async function validate(options: ValidateOptions, context: ValidateContext): Promise<ValidateResult> {
   const started = performance.now();
+  // It starts while the files are looked at.
+  const host = startHost(context);
+  try {
+    return await validateIn(host, started, options, context);
+  } finally {
+    await host.close();
+  }
+}
+
+async function validateIn(
+  host: SessionHost,
+  started: number,
+  options: ValidateOptions,
+  context: ValidateContext,
+): Promise<ValidateResult> {
   return withScratch(context.temporaryFolder ?? tmpdir(), 'onnx-validate', async (scratch) => {
     const integrity = await checkIntegrity(options, context, scratch);
     const results: ValidateResults = {
@@ -71,7 +90,7 @@ export async function validate(options: ValidateOptions, context: ValidateContex
       seconds: 0,
     };
     if (integrity.model && integrity.check.status === 'pass') {
-      await checkSession({ options, context, scratch, model: integrity.model, results });
+      await checkSession({ host, options, context, scratch, model: integrity.model, results });
     }
     completeChecks(results);
     applyGates(results, options);
@@ -81,6 +100,7 @@ export async function validate(options: ValidateOptions, context: ValidateContex
 }
 
 interface Work {
+  host: SessionHost;
   options: ValidateOptions;
   context: ValidateContext;
   scratch: string;
@@ -102,17 +122,20 @@ async function checkSession(work: Work): Promise<void> {
   results.runtime = { version: runtime.version, source: runtime.source };
   const load = addCheck(results, 'load');
   let current = load;
-  let session: Session | undefined;
   try {
-    session = await openSession(sessionOptions(work, runtime));
-    recordLoad(session, load, results);
-    const samples = await loadSamples(options.samples, session.load.inputs, {
+    const opening = openSession({ ...sessionOptions(work, runtime), host: work.host });
+    // Samples are made while the model loads; what loading says is heard afterwards.
+    opening.catch(() => undefined);
+    const samples = await loadSamples(options.samples, declaredInputs(work.model).map(valueInfoOf), {
       inferredRanges: indexRanges(work.model),
       ...(options.dims ? { dims: options.dims } : {}),
       ...(options.ranges ? { ranges: options.ranges } : {}),
       ...(options.seed === undefined ? {} : { seed: options.seed }),
       count: TIMED_SAMPLES,
     });
+    const feeds = await timedFeeds(samples);
+    const session = await opening;
+    recordLoad(session, load, results);
     results.samples = { count: samples.length, notes: samples.notes };
     log.info(`Loaded in ${session.load.ms.toFixed(0)} ms; looking at what it answers.`);
     current = addCheck(results, 'inference');
@@ -120,7 +143,7 @@ async function checkSession(work: Work): Promise<void> {
     Object.assign(current, inference.check);
     results.outputs = inference.outputs.map(({ digest: _, ...output }) => output);
     current = addCheck(results, 'latency');
-    await checkLatency(session, await timedFeeds(samples), current, work);
+    await checkLatency(session, feeds, current, work);
     current = addCheck(results, 'resources');
     await checkResources(session, current, results);
     await session.close();
@@ -135,8 +158,6 @@ async function checkSession(work: Work): Promise<void> {
       integrity.status = 'fail';
       integrity.findings.push('An operator of the model is missing in this runtime: see load.');
     }
-  } finally {
-    await session?.close();
   }
 }
 
@@ -191,7 +212,7 @@ async function timedFeeds(samples: Samples): Promise<Feeds[]> {
   let bytes = 0;
   for (let index = 0; index < Math.min(samples.length, TIMED_SAMPLES); index++) {
     const sample = await samples.get(index);
-    bytes += Object.values(sample).reduce((sum, { data }) => sum + data.byteLength, 0);
+    bytes += bytesOfFeeds(sample);
     if (feeds.length > 0 && bytes > TIMED_SAMPLE_BYTES) break;
     feeds.push(sample);
   }

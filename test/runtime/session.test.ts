@@ -8,7 +8,14 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import { loadSamples } from '../../src/runtime/index.ts';
-import { openSession, parseProfile, placeNodes, type Session, type SessionOptions } from '../../src/runtime/session.ts';
+import {
+  openSession,
+  parseProfile,
+  placeNodes,
+  type Session,
+  type SessionOptions,
+  startHost,
+} from '../../src/runtime/session.ts';
 import { type Feeds, SessionError } from '../../src/runtime/types.ts';
 import { expandModel, hangingModel, unknownOperatorModel } from './models.ts';
 
@@ -52,6 +59,46 @@ const alive = (pid: number): boolean => {
     return false;
   }
 };
+
+describe('a process started ahead', () => {
+  const processes = () => process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length;
+
+  it('becomes that of the session', async () => {
+    const before = processes();
+    const host = startHost({});
+    await withSession({ model: silero, host }, async ({ load }) => {
+      expect(load.inputs.map(({ name }) => name)).toContain('input');
+      expect(processes()).toBe(before + 1);
+    });
+    await expect.poll(processes).toBe(before);
+  });
+
+  it('ends where no session is opened in it', async () => {
+    const before = processes();
+    const host = startHost({});
+    expect(processes()).toBe(before + 1);
+    await host.close();
+    await expect.poll(processes).toBe(before);
+  });
+});
+
+describe('inputs', () => {
+  it('travel once, and again after memory was asked for', async () => {
+    await withSession({ model: recognizer }, async (session) => {
+      const dims = { dims: 'x=1x3x48x320' };
+      const samples = await loadSamples(undefined, session.load.inputs, dims);
+      const digest = async (index: number) => {
+        const { summaries } = await session.run(await samples.get(index), { outputs: 'summary' });
+        return summaries[0]!.digest;
+      };
+      const [first, second] = [await digest(0), await digest(1)];
+      expect(first).not.toBe(second);
+      expect([await digest(1), await digest(0)]).toEqual([second, first]);
+      await session.memory();
+      expect([await digest(1), await digest(0)]).toEqual([second, first]);
+    });
+  });
+});
 
 describe('a session with a real model', () => {
   it('leaves nothing in the temporary folder, no log of telemetry either', async () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../../errors.ts';
+import { bytesOfFeeds } from '../dtype.ts';
 import type { Feeds, ValueInfo } from '../types.ts';
 import { checkFeeds } from './check.ts';
 import { generateFeeds } from './generate.ts';
@@ -37,6 +38,9 @@ export interface Samples {
   /** Every index gives the same feeds each time. Checked against the model's inputs; throws InputError. */
   get(index: number): Promise<Feeds>;
 }
+
+/** Samples are asked for again and again while timing; this many bytes of them are kept. */
+const KEPT_BYTES = 32 * 2 ** 20;
 
 interface Source {
   name: string;
@@ -75,16 +79,12 @@ async function generated(inputs: readonly ValueInfo[], options: SampleOptions): 
     sampleRate: options.sampleRate ?? DEFAULT_SAMPLE_RATE,
   };
   const notes = new Set<string>();
-  const first = generateFeeds(recipe, 0, notes);
-  if (count > 1 && digestOf(first) === digestOf(generateFeeds(recipe, 1))) {
+  const get = remembering((index) => generateFeeds(recipe, index, notes));
+  const first = digestOf(await get(0));
+  if (count > 1 && first === digestOf(await get(1))) {
     notes.add('The inputs leave no room for samples that differ; give ranges.');
   }
-  return {
-    length: count,
-    notes: [...notes],
-    name: (index) => `generated ${index} (seed ${seed})`,
-    get: async (index) => generateFeeds(recipe, index),
-  };
+  return { length: count, notes: [...notes], name: (index) => `generated ${index} (seed ${seed})`, get };
 }
 
 async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {
@@ -95,18 +95,32 @@ async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: Sa
     );
   }
   const used = sources.slice(0, options.count ?? sources.length);
-  const get = async (index: number): Promise<Feeds> => {
+  const get = remembering(async (index) => {
     const source = used[index];
     if (!source) throw new RangeError(`sample ${index} of ${used.length}`);
     const feeds = await source.read();
     checkFeeds(feeds, inputs, source.name);
     return feeds;
-  };
+  });
   const notes: string[] = [];
   const first = digestOf(await get(0));
   if (used.length === 1) notes.push('There is one sample only, so every inference sees the same input.');
   else if (first === digestOf(await get(1))) notes.push(`${used[0]!.name} and ${used[1]!.name} are the same.`);
   return { length: used.length, notes, name: (index) => used[index]!.name, get };
+}
+
+/** The same samples, of which the first few are made or read once and are the same objects each time. */
+function remembering(read: (index: number) => Promise<Feeds> | Feeds): (index: number) => Promise<Feeds> {
+  const kept = new Map<number, Feeds>();
+  let bytes = 0;
+  return async (index) => {
+    const known = kept.get(index);
+    if (known) return known;
+    const feeds = await read(index);
+    bytes += bytesOfFeeds(feeds);
+    if (bytes <= KEPT_BYTES) kept.set(index, feeds);
+    return feeds;
+  };
 }
 
 async function sourcesOf(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Source[]> {
