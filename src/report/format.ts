@@ -42,6 +42,29 @@ export function share(value: number | null | undefined): string {
   return value === null || value === undefined ? '–' : String(Number(value.toFixed(5)));
 }
 
+/**
+ * Whether a limit is near enough to what a chart shows to be drawn: one far beyond would press all else to the edge. What
+ * is not drawn is said in the title.
+ */
+export function limitIsNear(values: readonly number[], limit: number | undefined): limit is number {
+  return limit !== undefined && Math.abs(limit) <= 4 * Math.max(...values.map(Math.abs));
+}
+
+/** What a chart's title says besides: a limit that is not drawn, and how many bars of how many there are. */
+export function chartNotes(
+  values: readonly number[],
+  unit: string,
+  limit: number | undefined,
+  [shown, all]: readonly [number, number] = [0, 0],
+): string {
+  const far = limit !== undefined && !limitIsNear(values, limit);
+  const notes = [
+    ...(shown < all ? [`the first ${shown} of ${all}`] : []),
+    ...(far ? [`limit ${quantity(limit, unit)}, beyond the scale`] : []),
+  ];
+  return notes.length > 0 ? ` (${notes.join('; ')})` : '';
+}
+
 /** Verdicts as signs that need no colour to tell apart. */
 export const VERDICT_SIGN: Record<Verdict | 'info', string> = {
   pass: '✅ pass',

@@ -1,6 +1,5 @@
-import { VERDICT_SIGN } from './format.ts';
 import type { GateRow, Section, Table } from './page.ts';
-import { PLOT_STYLE, plotElement } from './plot.ts';
+import { PLOT_STYLE, plotElement, plotTitle } from './plot.ts';
 
 /** Rows of a table; the rest is in the receipt. */
 const MAX_ROWS = 2000;
@@ -52,11 +51,11 @@ function overview(sections: readonly Section[]): string {
 function sectionHtml(section: Section, id: string): string {
   const plots = section.charts.flatMap((chart, index) => {
     const svg = plotElement(chart, `${id}p${index + 1}`);
-    return svg === undefined ? [] : [`<figure><figcaption>${escapeHtml(chart.title)}</figcaption>${svg}</figure>`];
+    return svg === undefined ? [] : [`<figure><figcaption>${escapeHtml(plotTitle(chart))}</figcaption>${svg}</figure>`];
   });
   return `<section id="${id}">
 <h2>${escapeHtml(section.title)} ${badge(section.verdict)}</h2>
-${sentences(section.failures, 'failure')}
+${sentences(section.failures, section.verdict === 'inconclusive' ? 'note' : 'failure')}
 ${gateTable(section.gates)}
 ${definitions(section.facts)}
 ${sentences(section.notes, 'note')}
@@ -113,8 +112,11 @@ function block(text: string, language: string): string {
 }
 
 function badge(verdict: Section['verdict']): string {
-  return `<span class="badge ${verdict}">${escapeHtml(VERDICT_SIGN[verdict])}</span>`;
+  return `<span class="badge ${verdict}">${SIGNS[verdict]} ${verdict}</span>`;
 }
+
+/** Letters and no emoji, which not every machine can draw. */
+const SIGNS: Record<Section['verdict'], string> = { pass: '✓', fail: '✗', inconclusive: '?' };
 
 const PAGE_STYLE = `
   :root { --ground: #ffffff; --card: #f6f8fa; --pass: #1a7f37; --fail: #cf222e; --open: #9a6700; --add: #dafbe1; --remove: #ffebe9; }
@@ -142,8 +144,8 @@ const PAGE_STYLE = `
   dt { color: var(--muted); font-size: 0.875rem; } dd { margin: 0; overflow-wrap: anywhere; }
   .failure, .note { border-left: 4px solid var(--fail); background: var(--card); padding: 0.5rem 0.75rem; margin: 0.5rem 0; overflow-wrap: anywhere; }
   .note { border-color: var(--open); }
-  figure { margin: 1rem 0; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
-  svg { max-width: 100%; height: auto; }
+  figure { margin: 1rem 0; overflow-x: auto; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
+  svg { min-width: 32rem; max-width: 100%; height: auto; }
   details { margin: 0.5rem 0; } summary { cursor: pointer; }
   @media print { details { display: block; } }
 `;

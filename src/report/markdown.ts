@@ -93,7 +93,7 @@ function sectionParts(section: Section, nested: boolean, details: boolean): stri
   const charts = section.charts.map((chart) => mermaid(chart)).filter((chart) => chart !== undefined);
   return [
     heading,
-    quoted('❌', section.failures),
+    quoted(section.verdict === 'inconclusive' ? '⚠️' : '❌', section.failures),
     gates,
     facts,
     quoted('ℹ️', section.notes),

@@ -1,9 +1,11 @@
-import { barLabels, quantity, shorten } from './format.ts';
+import { barLabels, chartNotes, limitIsNear, quantity, shorten } from './format.ts';
 import type { BarChart, Chart, TrendChart } from './page.ts';
 
 /** Bars that can be told apart in the width GitHub gives. */
 const MAX_BARS = 12;
 const MAX_LABEL = 28;
+/** Letters that fit below a chart side by side. */
+const LETTERS_BELOW = 76;
 /** Each is told from white and from GitHub's dark ground alike (contrast at least 3:1). */
 const BAR_COLOUR = '#3b82f6';
 const LIMIT_COLOUR = '#e5484d';
@@ -15,27 +17,27 @@ export function mermaid(chart: Chart): string | undefined {
 }
 
 function bars({ title, unit, bars, limit }: BarChart): string | undefined {
-  const shown = bars.filter(({ value }) => Number.isFinite(value)).slice(0, MAX_BARS);
+  const finite = bars.filter(({ value }) => Number.isFinite(value));
+  const shown = finite.slice(0, MAX_BARS);
   if (shown.length === 0) return undefined;
+  const values = shown.map(({ value }) => value);
+  const near = limitIsNear(values, limit);
   // The chart has no legend: the title says what the line is.
   const labels = barLabels(shown, MAX_LABEL).map(quoted);
-  const named = limit === undefined ? title : `${title} (line: limit ${quantity(limit, unit)})`;
-  return chart(
-    'horizontal',
-    named,
-    labels,
-    unit,
-    shown.map(({ value }) => value),
-    'bar',
-    limit,
-  );
+  const notes = chartNotes(values, unit, limit, [shown.length, finite.length]);
+  const named = near ? `${title}${notes} (line: limit ${quantity(limit, unit)})` : `${title}${notes}`;
+  return chart('horizontal', named, labels, unit, values, 'bar', near ? limit : undefined);
 }
 
 function trend({ title, unit, points, limit }: TrendChart): string | undefined {
   const shown = points.filter(({ value }) => Number.isFinite(value)).slice(-MAX_BARS);
   if (shown.length < 2) return undefined;
-  const named = limit === undefined ? title : `${title} (red: limit ${quantity(limit, unit)})`;
-  const labels = shown.map(({ label }) => quoted(shorten(label, MAX_LABEL)));
+  // Mermaid writes labels over one another where they do not fit: then runs are counted, and the title dates them.
+  const times = shown.map(({ label }) => shorten(label, MAX_LABEL));
+  const fit = times.reduce((sum, time) => sum + time.length + 2, 0) <= LETTERS_BELOW;
+  const labels = (fit ? times : times.map((_, index) => `${index + 1}`)).map(quoted);
+  const dated = fit ? title : `${title}, ${times[0]} to ${times.at(-1)}`;
+  const named = limit === undefined ? dated : `${dated} (red: limit ${quantity(limit, unit)})`;
   return chart(
     '',
     named,
@@ -60,7 +62,7 @@ function chart(
   const top = Math.max(...all);
   // Bars begin at zero, or they lie; a trend shows what changes.
   const bottom = mark === 'bar' ? Math.min(0, ...all) : Math.min(...all);
-  const margin = 0.05 * (top - bottom) || 1;
+  const margin = 0.05 * (top - bottom) || 0.01 * Math.abs(top) || 1;
   const height = orientation === '' ? 300 : 90 + 36 * labels.length;
   const config = {
     xyChart: { width: 720, height, titleFontSize: 16 },

@@ -2,7 +2,7 @@ import { BarChart as Bars, LineChart as Lines, ScatterChart as Scatter } from 'e
 import { GridSimpleComponent, LegendPlainComponent, MarkLineComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
-import { barLabels, number } from './format.ts';
+import { barLabels, chartNotes, limitIsNear, number } from './format.ts';
 import type { BarChart, Chart, RunChart, TrendChart } from './page.ts';
 
 /** Colours by what they are for; the page or the file that holds the plot says what they are in light and dark. */
@@ -18,7 +18,7 @@ const FONT = 'system-ui, -apple-system, Segoe UI, sans-serif';
 /** The margins hold the axis labels too. */
 const FIT_LABELS = { outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' } as const;
 const SERIES = ['var(--series-1)', 'var(--series-2)'];
-const MAX_BARS = 40;
+const MAX_BARS = 20;
 /** Letters of a bar's label that its margin holds. */
 const MAX_LABEL = 34;
 
@@ -38,7 +38,7 @@ export function plotElement(chart: Chart, id: string): string | undefined {
       textStyle: { color: 'var(--ink)', fontFamily: FONT, fontSize: 13 },
       ...drawn.option,
     });
-    return tidy(canvas.renderToSVGString(), chart.title, id);
+    return tidy(canvas.renderToSVGString(), plotTitle(chart), id);
   } finally {
     canvas.dispose();
   }
@@ -52,18 +52,32 @@ export function plotFile(chart: Chart): string | undefined {
 
 type Drawn = { height: number; option: Parameters<ReturnType<typeof echarts.init>['setOption']>[0] } | undefined;
 
-function bars({ bars: all, unit, limit }: BarChart): Drawn {
-  const shown = all.filter(({ value }) => Number.isFinite(value)).slice(0, MAX_BARS);
+/** The chart's title, with what its picture leaves out. */
+export function plotTitle(chart: Chart): string {
+  if (chart.kind === 'trend') return chart.title;
+  const values =
+    chart.kind === 'bars' ? finiteBars(chart).map(({ value }) => value) : chart.series.flatMap((each) => each.values);
+  const shown = chart.kind === 'bars' ? values.slice(0, MAX_BARS) : values;
+  return chart.title + chartNotes(shown, chart.unit, chart.limit, [shown.length, values.length]);
+}
+
+const finiteBars = ({ bars }: BarChart) => bars.filter(({ value }) => Number.isFinite(value));
+
+function bars(chart: BarChart): Drawn {
+  const { unit } = chart;
+  const shown = finiteBars(chart).slice(0, MAX_BARS);
   if (shown.length === 0) return undefined;
+  const values = shown.map(({ value }) => value);
+  const limit = limitIsNear(values, chart.limit) ? chart.limit : undefined;
   const option = {
     grid: { left: 16, right: 40, top: limit === undefined ? 12 : 34, bottom: 28, ...FIT_LABELS },
-    xAxis: valueAxis(unit, 'middle', 28),
+    xAxis: { ...valueAxis(unit, 'middle', 28), ...reaching(values, limit) },
     yAxis: { ...categoryAxis(barLabels(shown, MAX_LABEL)), inverse: true },
     series: [
       {
         type: 'bar',
         barMaxWidth: 22,
-        data: shown.map(({ value }) => value),
+        data: values,
         itemStyle: { color: SERIES[0] },
         ...limitLine('xAxis', limit, unit),
       },
@@ -72,9 +86,11 @@ function bars({ bars: all, unit, limit }: BarChart): Drawn {
   return { height: 66 + (limit === undefined ? 0 : 22) + 34 * shown.length, option };
 }
 
-function runs({ series, unit, limit }: RunChart): Drawn {
+function runs({ series, unit, limit: given }: RunChart): Drawn {
   const shown = series.filter(({ values }) => values.length > 0);
   if (shown.length === 0) return undefined;
+  const all = shown.flatMap(({ values }) => values);
+  const limit = limitIsNear(all, given) ? given : undefined;
   const option = {
     grid: {
       left: 16,
@@ -90,7 +106,7 @@ function runs({ series, unit, limit }: RunChart): Drawn {
       minInterval: 1,
       max: Math.max(2, ...shown.map(({ values }) => values.length)),
     },
-    yAxis: { ...valueAxis(unit, 'end', 12), min: 0 },
+    yAxis: { ...valueAxis(unit, 'end', 12), min: 0, ...reaching(all, limit) },
     series: shown.map(({ name, values }, index) => ({
       name,
       type: 'scatter',
@@ -111,7 +127,10 @@ function trend({ points, unit, limit }: TrendChart): Drawn {
   const option = {
     grid: { left: 16, right: limit === undefined ? 40 : 130, top: 44, bottom: 16, ...FIT_LABELS },
     xAxis: { ...categoryAxis(shown.map(({ label }) => label)), boundaryGap: false },
-    yAxis: { ...valueAxis(unit, 'end', 12), scale: true },
+    yAxis: {
+      ...valueAxis(unit, 'end', 12),
+      ...around([...shown.map(({ value }) => value), ...(limit === undefined ? [] : [limit])]),
+    },
     series: [
       {
         type: 'line',
@@ -125,6 +144,26 @@ function trend({ points, unit, limit }: TrendChart): Drawn {
     ],
   };
   return { height: 280, option };
+}
+
+/** An axis that the limit lies on, where the values alone would not reach it. */
+function reaching(values: readonly number[], limit: number | undefined) {
+  return limit !== undefined && limit > Math.max(...values) ? { max: roundUp(1.05 * limit) } : {};
+}
+
+/** An axis about the values: a trend shows what changes, and nothing where nothing does. */
+function around(values: readonly number[]) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const margin = 0.1 * (high - low) || 0.01 * Math.abs(high) || 1;
+  const step = 10 ** Math.floor(Math.log10(margin));
+  const tidy = (value: number) => Number(value.toPrecision(12));
+  return { min: tidy(Math.floor((low - margin) / step) * step), max: tidy(Math.ceil((high + margin) / step) * step) };
+}
+
+/** To two digits. */
+function roundUp(value: number): number {
+  const step = 10 ** (Math.floor(Math.log10(Math.abs(value))) - 1);
+  return Number((Math.ceil(value / step) * step).toPrecision(12));
 }
 
 function valueAxis(name: string, nameLocation: 'middle' | 'end', nameGap: number) {

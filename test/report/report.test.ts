@@ -19,6 +19,7 @@ import { sampleReceipts } from './samples.ts';
 
 const samples = sampleReceipts();
 const all = Object.values(samples);
+const fieldsOf = ({ results }: Receipt) => results as Record<string, unknown>;
 const hostile = '|`<script>alert("1")</script>`|\n# x & [a](http://b.c) **d** ```';
 
 describe('the summary of one action', () => {
@@ -41,6 +42,45 @@ describe('the summary of one action', () => {
     expect(compare).toContain('"…0…: 0.08", "…1…: 0.0303"');
     expect(compare).toContain('| Speed-up | 3.41× | ≥ 2× | ✅ pass |');
     expect(compare).toContain('title "Cosine similarity over past runs (red: limit 0.98)"');
+  });
+
+  it('keeps runs of one day apart in a trend', () => {
+    const entry = (createdAt: string, similarity: number) => ({ createdAt, figures: { similarity } });
+    const labels = (...times: string[]) => {
+      const history = times.map((time, index) => entry(time, 0.99 + index / 1000));
+      const summary = actionSummary({ ...samples.compare, results: { ...samples.compare.results, history } });
+      return /over past runs.*\n {2}x-axis (\[.*\])/.exec(summary)?.[1];
+    };
+    expect(labels('2026-01-01T10:00:00Z', '2026-01-02T10:00:00Z')).toBe('["2026-01-01", "2026-01-02"]');
+    expect(labels('2026-01-01T10:00:00Z', '2026-01-01T10:05:00Z')).toBe('["2026-01-01 10:00", "2026-01-01 10:05"]');
+    const year = Array.from({ length: 12 }, (_, month) => `2026-${String(month + 1).padStart(2, '0')}-01T10:00:00Z`);
+    expect(labels(...year)).toMatch(/^\["1", "2", .*"12"\]$/);
+    const same = '2026-01-01T10:00:00Z';
+    expect(labels(same, same)).toBe('["2026-01-01 run 1", "2026-01-01 run 2"]');
+  });
+
+  it('says what keeps an inconclusive verdict open first, and once', () => {
+    const message = 'The times vary by 41 % (limit 25 %).';
+    const results = fieldsOf(samples.validate);
+    const checks = [{ name: 'latency', status: 'inconclusive', figures: [], failures: [], findings: [message] }];
+    const receipt: Receipt = {
+      ...samples.validate,
+      verdict: 'inconclusive',
+      results: { ...results, checks, hygiene: [{ kind: 'noisy', message }] },
+    };
+    expect(sectionOf(receipt)).toMatchObject({ failures: [message], notes: [] });
+    expect(actionSummary(receipt)).toContain('> ⚠️ The times vary');
+    expect(htmlReport([receipt])).toContain(`<p class="note">${message}</p>`);
+  });
+
+  it('draws no limit that is far beyond what was measured, and says so', () => {
+    const bars = { kind: 'bars' as const, title: 'Latency', unit: 'ms', bars: [{ label: 'P50', value: 10 }] };
+    expect(mermaid({ ...bars, limit: 35 })).toContain('title "Latency (line: limit 35 ms)"');
+    expect(plotFile({ ...bars, limit: 35 })).toContain('limit 35 ms');
+    const far = { ...bars, limit: 2500 };
+    expect(mermaid(far)).toContain('title "Latency (limit 2500 ms, beyond the scale)"');
+    expect(mermaid(far)).not.toContain('  line [');
+    expect(plotFile(far)).toContain('aria-label="Latency (limit 2500 ms, beyond the scale)"');
   });
 
   it('shows what changed in the config', () => {

@@ -169,15 +169,26 @@ function layerTables(diagnosis: Fields): Table[] {
 
 function trendCharts(history: readonly Fields[], gates: readonly Fields[]): Chart[] {
   return (['similarity', 'speedup'] as const).flatMap((name): Chart[] => {
-    const points = history.flatMap(({ createdAt, figures }) => {
+    const measured = history.flatMap(({ createdAt, figures }) => {
       const value = numberOf(fields(figures)[name]);
-      return value === undefined ? [] : [{ label: textOf(createdAt).slice(0, 10), value }];
+      return value === undefined ? [] : [{ at: textOf(createdAt), value }];
     });
-    if (points.length < 2) return [];
+    if (measured.length < 2) return [];
+    const labels = timeLabels(measured.map(({ at }) => at));
+    const points = measured.map(({ value }, index) => ({ label: labels[index]!, value }));
     const limit = numberOf(gates.find((gate) => gate.name === name && gate.source === 'input')?.limit);
     const unit = name === 'speedup' ? '×' : '';
     return [{ kind: 'trend', title: `${LABELS[name]} over past runs`, unit, points, limit }];
   });
+}
+
+/** Days, or as much of the time as tells the runs apart: what has the same label is one point to Mermaid. */
+function timeLabels(times: readonly string[]): string[] {
+  for (const length of [10, 16, 19]) {
+    const labels = times.map((time) => time.slice(0, length).replace('T', ' '));
+    if (new Set(labels).size === labels.length) return labels;
+  }
+  return times.map((time, index) => `${time.slice(0, 10)} run ${index + 1}`);
 }
 
 function sides(reference: Fields, model: Fields): Table {

@@ -77,7 +77,7 @@ function budgetTable(before: Fields, after: Fields): Table {
   const shown = (row: string[]) => (known ? row : row.toSpliced(2, 1));
   return {
     title: 'Memory budget',
-    head: shown(['component', 'when', 'before', 'after']),
+    head: ['component', 'when', ...(known ? ['before', 'after'] : ['memory'])],
     rows: rows.map(shown),
     numeric: known ? [2, 3] : [2],
     open: true,

@@ -13,11 +13,12 @@ export function validateSection(receipt: Receipt): Section {
     section.failures.push(...sentences(check.failures));
     section.notes.push(...sentences(check.findings));
   }
-  section.notes.push(
-    ...list(hygiene)
-      .map(({ message }) => textOf(message))
-      .filter((message) => message !== ''),
-  );
+  const doubts = list(hygiene)
+    .map(({ message }) => textOf(message))
+    .filter((message) => message !== '');
+  // What leaves the verdict open stands where failures stand.
+  if (receipt.verdict === 'inconclusive') section.failures.push(...doubts);
+  section.notes = [...new Set([...section.notes, ...doubts])].filter((note) => !section.failures.includes(note));
   section.failures = [...new Set(section.failures)];
   const facts: [string, string][] = [
     [
@@ -92,8 +93,7 @@ function memoryChart(results: Fields, checks: readonly Fields[]): BarChart[] {
   ).flatMap(([label, value]) => (numberOf(value) === undefined ? [] : [{ label, value: numberOf(value) as number }]));
   if (bars.length < 2) return [];
   const limit = limitOf(checks, 'Resident memory');
-  const title =
-    limit === undefined ? 'Size and memory, MB' : 'Size and memory, MB (the limit is that of resident memory)';
+  const title = limit === undefined ? 'Size and memory, MB' : 'Size and memory, MB; the limit is for resident memory';
   return [{ kind: 'bars', title, unit: 'MB', bars, limit }];
 }
 
