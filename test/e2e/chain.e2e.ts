@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   copyFileSync,
@@ -79,7 +80,8 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
 
   // A busy machine makes timings inconclusive, which rightly stops a promotion: hence the retries.
   it('takes a pushed tag from the workstation to a promoted model that the service serves', { retry: 2 }, async () => {
-    await pushTag('quantize-v1');
+    expectPromotion(await pushTag('quantize-v1'));
+    expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
     const changed = difference(original, readConfig());
     expect(changed).toHaveLength(2);
     expect(changed[0]).toContain('model_path: models/onnx/agi_audio_core_int8.onnx');
@@ -99,7 +101,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
 
   it('keeps one comment with the budget on a pull request of the repository itself', async () => {
     const sound = consumerConfig();
-    const marker = '<!-- onnx-quantize-actions: config check -->';
+    const marker = '<!-- onnx-quantize-actions: config check of config/sarai.yaml -->';
     github.comments.push({ id: 1, issue: 7, user: { login: 'somebody' }, body: `${marker}\nnot ours` });
     const first = await openPullRequest(sound.replace('max_memory_mb: 4400', 'max_memory_mb: 4300'), { fork: false });
     expect(first.exitCode, first.output).toBe(0);
@@ -114,34 +116,73 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
 
   it('rolls back at the press of a button, well within a minute', async () => {
     const started = performance.now();
-    const inputs = { to: '', reason: 'answers sound wrong', 'dry-run': 'false' };
-    const run = await runAct(sandbox, { event: 'workflow_dispatch', workflow: 'rollback.yml', payload: { inputs } });
-    expect(run.exitCode, run.output).toBe(0);
+    await rollBack();
     expect(performance.now() - started).toBeLessThan(60_000);
     expect(readConfig().equals(original)).toBe(true);
     expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
   });
 
-  // What is measured here is bytes: few runs, which no busy machine makes inconclusive.
+  it('promotes the same model again with another tag', async () => {
+    // From here on few runs, which no busy machine makes inconclusive.
+    editWorkflow('    with:\n', '    with:\n      max-seconds: "1"\n');
+    expectPromotion(await pushTag('quantize-v2'));
+    expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
+  });
+
+  it('refuses another model of the same name, and leaves production as it is', async () => {
+    const before = productionFiles();
+    putModel((file) => saveSpeechModel(file, 2));
+    const run = await pushTag('quantize-v3');
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toMatch(/::error::\S+agi_audio_core_int8\.onnx is another model/);
+    expect(run.output).not.toContain('Promote agi_audio_core_int8');
+    expect(productionFiles()).toEqual(before);
+    expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
+  });
+
   it.skipIf(cramped)(
-    `takes 4.6 GB of weights through the same chain, as an artifact of 1.15 GB${cramped ? ` (skipped: ${cramped})` : ''}`,
+    `takes 4.6 GB of weights through the same chain, as an artifact of 1.15 GB, and back${cramped ? ` (skipped: ${cramped})` : ''}`,
     async () => {
-      const workflow = path.join(sandbox.consumer, '.github', 'workflows', 'quantize.yml');
-      writeFileSync(
-        workflow,
-        readFileSync(workflow, 'utf8').replace('    with:\n', '    with:\n      max-seconds: "1"\n'),
-      );
+      editWorkflow('name: agi_audio_core_int8\n', 'name: agi_audio_core_int8_v2\n');
       putModel(saveLargeModel);
-      await pushTag('quantize-v2');
+      expectPromotion(await pushTag('quantize-v4'));
+      expect(await served()).toBe('models/onnx/agi_audio_core_int8_v2.onnx');
       const models = path.join(sandbox.production, 'models', 'onnx');
-      const sizes = readdirSync(models)
-        .filter((name) => /^agi_audio_core_int8\.onnx.*\.data$/.test(name))
-        .map((name) => statSync(path.join(models, name)).size);
-      expect(sizes).toEqual([expect.closeTo(1.15e9, -7)]);
+      expect(statSync(path.join(models, 'agi_audio_core_int8_v2.onnx.data')).size).toBeGreaterThan(1.1e9);
       expect(spawnSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: models }).status).toBe(0);
-      expect(readConfig().toString()).toContain('model_path: models/onnx/agi_audio_core_int8.onnx');
+
+      await rollBack();
+      expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
     },
   );
+
+  async function rollBack(): Promise<void> {
+    const inputs = { to: '', reason: 'answers sound wrong', 'dry-run': 'false' };
+    const run = await runAct(sandbox, { event: 'workflow_dispatch', workflow: 'rollback.yml', payload: { inputs } });
+    expect(run.exitCode, run.output).toBe(0);
+  }
+
+  /** Names and digests of all that lies where the service looks. */
+  function productionFiles(): string[] {
+    return ['config', 'models/onnx'].flatMap((folder) => {
+      const at = path.join(sandbox.production, folder);
+      return readdirSync(at, { withFileTypes: true })
+        .filter((entry) => entry.isFile() && !FILES.includes(entry.name))
+        .map(
+          ({ name }) =>
+            `${name} ${createHash('sha256')
+              .update(readFileSync(path.join(at, name)))
+              .digest('hex')}`,
+        );
+    });
+  }
+
+  function editWorkflow(from: string, to: string): void {
+    const file = path.join(sandbox.consumer, '.github', 'workflows', 'quantize.yml');
+    const text = readFileSync(file, 'utf8');
+    expect(text).toContain(from);
+    writeFileSync(file, text.replace(from, to));
+  }
 
   /** The config check of a pull request whose only change is the config. */
   async function openPullRequest(config: string, { fork }: { fork: boolean }): Promise<ActRun> {
@@ -157,7 +198,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
       pull_request: {
         number: 7,
         base: { ref: 'main', sha: base, repo: repository },
-        head: { ref: 'change', sha: head, repo: { ...repository, fork } },
+        head: { ref: 'change', sha: head, repo: fork ? { full_name: 'somebody/sarai' } : repository },
       },
     };
     const run = await runAct(sandbox, { event: 'pull_request', workflow: 'config-check.yml', payload });
@@ -184,16 +225,10 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     for (const name of FILES) linkSync(path.join(folders[0]!, name), path.join(folders[1]!, name));
   }
 
-  /** Pushes a tag and expects the service to serve the INT8 model after it. */
-  async function pushTag(tag: string): Promise<void> {
+  function pushTag(tag: string): Promise<ActRun> {
     const after = commitAll(sandbox, 'Release');
     const payload = { ref: `refs/tags/${tag}`, after, repository: { full_name: 'example/sarai' } };
-    const run = await runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload });
-    expect(run.exitCode, run.output).toBe(0);
-    // Quantize, verify, promote, and attest what was quantized.
-    expect(run.output.match(/Job succeeded/g)).toHaveLength(4);
-    expect(run.output.match(/Subject agi_audio_core_int8\.onnx\S* sha256:/g)).toHaveLength(2);
-    expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
+    return runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload });
   }
 
   function readConfig(): Buffer {
@@ -214,6 +249,13 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     throw new Error('the service does not answer');
   }
 });
+
+/** Quantize, verify, promote, and attest what was quantized. */
+function expectPromotion(run: ActRun): void {
+  expect(run.exitCode, run.output).toBe(0);
+  expect(run.output.match(/Job succeeded/g)).toHaveLength(4);
+  expect(run.output.match(/Subject agi_audio_core_int8\S*\.onnx\S* sha256:/g)).toHaveLength(2);
+}
 
 /** Why the large model cannot go through here, or undefined where it can. */
 function tooSmallForLargeModel(): string | undefined {

@@ -19,10 +19,10 @@ import { seeded } from '../../support/random.ts';
  * A small model with the signature of SARAi's speech model: `audio_codes` int64 [1,16,128], 0 to 1023 →
  * `mel_features` float32; an embedding and three layers, about 5 MB, weights in `<file>.data`.
  */
-export function saveSpeechModel(file: string): void {
+export function saveSpeechModel(file: string, seed = 1): void {
   const width = 512;
   const layers = [0, 1, 2];
-  const random = seeded(1);
+  const random = seeded(seed);
   const nodes = [
     node('Gather', ['embedding', 'audio_codes'], ['h0'], {}, { name: '/embed/Gather' }),
     ...layers.flatMap((layer) => [

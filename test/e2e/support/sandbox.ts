@@ -60,7 +60,8 @@ export function makeSandbox(replacements: Record<string, string>): Sandbox {
   }
   replaceInWorkflows(path.join(sandbox.actions, '.github', 'workflows'), {
     'uses: $/': `uses: ${OUR_REPOSITORY}/`,
-    '      queue: max\n': '',
+    '\n      queue: max': '',
+    '\n  queue: max': '',
   });
   pinActions(path.join(sandbox.actions, '.github', 'workflows'));
   bundleStandIns(sandbox.standIns);
