@@ -53,8 +53,12 @@ export function accumulate64(reference: usize, model: usize, count: i32, state: 
 
 /** How many of `rows` rows of `columns` f32 have their (first) greatest element in the same place in both. */
 export function agreement32(reference: usize, model: usize, rows: i32, columns: i32): i32 {
-  if (columns < 16) return agreement<f32>(reference, model, rows, columns);
   const step = (<usize>columns) << 2;
+  if (columns < 16) {
+    const whole = rows & ~3;
+    const rest = step * <usize>whole;
+    return narrow32(reference, model, whole, step) + agreement<f32>(reference + rest, model + rest, rows - whole, columns);
+  }
   let equal = 0;
   for (let row = 0; row < rows; row++) {
     if (top32(reference, columns) == top32(model, columns)) equal++;
@@ -62,6 +66,38 @@ export function agreement32(reference: usize, model: usize, rows: i32, columns: 
     model += step;
   }
   return equal;
+}
+
+/** Few classes: four rows at a time, a lane each. `rows` is a multiple of four, `step` a row's bytes. */
+function narrow32(reference: usize, model: usize, rows: i32, step: usize): i32 {
+  let equal = i32x4.splat(0);
+  for (let row = 0; row < rows; row += 4) {
+    equal = i32x4.sub(equal, i32x4.eq(tops32(reference, step), tops32(model, step)));
+    reference += 4 * step;
+    model += 4 * step;
+  }
+  return (
+    i32x4.extract_lane(equal, 0) +
+    i32x4.extract_lane(equal, 1) +
+    i32x4.extract_lane(equal, 2) +
+    i32x4.extract_lane(equal, 3)
+  );
+}
+
+/** Byte offsets of the first greatest elements of four rows; NaN is never the greatest. */
+function tops32(rows: usize, step: usize): v128 {
+  let best = i32x4.splat(0);
+  let greatest = f32x4.splat(-Infinity);
+  for (let at: usize = 0; at < step; at += 4) {
+    let values = f32x4.splat(load<f32>(rows + at));
+    values = v128.load_lane<f32>(rows + step + at, values, 1);
+    values = v128.load_lane<f32>(rows + 2 * step + at, values, 2);
+    values = v128.load_lane<f32>(rows + 3 * step + at, values, 3);
+    const greater = f32x4.gt(values, greatest);
+    greatest = v128.bitselect(values, greatest, greater);
+    best = v128.bitselect(i32x4.splat(<i32>at), best, greater);
+  }
+  return best;
 }
 
 /** `agreement32` for f64. */
@@ -241,10 +277,10 @@ function top<T>(row: usize, columns: i32): i32 {
   let greatest = <T>-Infinity;
   for (let i = 0; i < columns; i++) {
     const value = load<T>(row + <usize>i * sizeof<T>());
-    if (value > greatest) {
-      greatest = value;
-      best = i;
-    }
+    // Without a branch: which of a few classes is the greatest is what no processor can predict.
+    const greater = value > greatest;
+    greatest = select(value, greatest, greater);
+    best = select(i, best, greater);
   }
   return best;
 }
