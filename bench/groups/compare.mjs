@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { measured, measuredCommand } from '../support/child.mjs';
-import { freeBytes } from '../support/machine.mjs';
-import { writeSaraiModel } from '../support/model.mjs';
+import { freeBytes, removeAll } from '../support/machine.mjs';
+import { roomFor, writeBenchModel, writeSaraiModel } from '../support/model.mjs';
 import { gigabytes, mebibytes, median, seconds } from '../support/statistics.mjs';
 
 const RSS_LIMIT = 256 * 2 ** 20;
@@ -10,7 +10,12 @@ const SARAI_MELS = 245760;
 export const group = {
   title: 'Compare: kernels, overhead, memory',
   async run(context) {
-    return [...(await kernelRows()), ...(await overheadRows(context)), ...(await saraiRows(context))];
+    return [
+      ...(await kernelRows()),
+      ...(await overheadRows(context)),
+      ...(await saraiRows(context)),
+      ...(await largeRows(context)),
+    ];
   },
 };
 
@@ -56,6 +61,35 @@ async function overheadRows(context) {
     });
   }
   return rows;
+}
+
+/** The large model against its INT8 form. */
+async function largeRows({ root, directory, sizeBytes, log }) {
+  const what = `compare of ${gigabytes(sizeBytes)} FP32 with its INT8 form`;
+  if (freeBytes(directory) < roomFor(sizeBytes)) {
+    return [{ what, figure: 'skipped', note: `needs ${gigabytes(roomFor(sizeBytes))} of disk` }];
+  }
+  log(`  comparing ${gigabytes(sizeBytes)} with its INT8 form`);
+  const file = path.join(directory, 'compare.onnx');
+  const quantized = path.join(directory, 'compare-int8.onnx');
+  await writeBenchModel(root, file, sizeBytes);
+  await measured('quantize', [file, quantized]);
+  const { ms, peakBytes, receipt } = await compare(root, file, quantized, { 'max-seconds': 120 });
+  const { similarity, sqnrDb, speed, reference, model, seconds: spent } = receipt.results;
+  removeAll(directory, 'compare');
+  const range = speed.interval ? ` (95 %: ${speed.interval.low.toFixed(2)} to ${speed.interval.high.toFixed(2)})` : '';
+  const side = ({ loadMs, p50Ms, residentBytes, peakBytes: peak }) =>
+    `load ${seconds(loadMs)}, P50 ${p50Ms.toFixed(0)} ms, resident ${mebibytes(residentBytes)}, peak ${mebibytes(peak)}`;
+  return [
+    {
+      what,
+      figure: `${seconds(ms)}: similarity ${similarity.toFixed(4)}, SQNR ${sqnrDb.toFixed(1)} dB, ${speed.speedup.toFixed(2)} × as fast${range}`,
+      note: `${speed.mode}, ${speed.modelMs.length} pairs; compare itself ${mebibytes(peakBytes)}; own loads and runs ${spent.own.toFixed(1)} s`,
+      values: { ms, similarity, speedup: speed.speedup, seconds: spent },
+    },
+    { what: 'its FP32 model', figure: side(reference) },
+    { what: 'its INT8 model', figure: side(model) },
+  ];
 }
 
 /** One comparison whose verdict does not matter. */

@@ -1,8 +1,8 @@
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { measured, run } from '../support/child.mjs';
-import { freeBytes } from '../support/machine.mjs';
-import { writeBenchModel } from '../support/model.mjs';
+import { freeBytes, removeAll } from '../support/machine.mjs';
+import { roomFor, writeBenchModel } from '../support/model.mjs';
 import { gigabytes, mebibytes, median, seconds } from '../support/statistics.mjs';
 
 const SMALL_BYTES = 0.5e9;
@@ -39,7 +39,7 @@ const skipped = (note) => ({ figure: 'skipped', note });
 
 /** Writes a model into a folder of its own, if there is room for it and its quarter. */
 async function model({ root, directory, log }, name, bytes, options = {}) {
-  const needed = (options.sparse ? bytes / 4 : bytes * 1.5) + 1e9;
+  const needed = options.sparse ? bytes / 4 + 1e9 : roomFor(bytes);
   if (freeBytes(directory) < needed) {
     return { skipped: `needs ${gigabytes(needed)} of disk, ${gigabytes(freeBytes(directory))} are free` };
   }
@@ -47,12 +47,6 @@ async function model({ root, directory, log }, name, bytes, options = {}) {
   const file = path.join(directory, `${name}.onnx`);
   const size = await writeBenchModel(root, file, bytes, options);
   return { name, file, size, remove: () => removeAll(directory, name) };
-}
-
-function removeAll(directory, prefix) {
-  for (const entry of readdirSync(directory)) {
-    if (entry.startsWith(prefix)) rmSync(path.join(directory, entry), { recursive: true });
-  }
 }
 
 /** One quantization of a model; its output is removed. */

@@ -1,6 +1,8 @@
 import path from 'node:path';
 import { measured, measuredCommand } from '../support/child.mjs';
-import { median, seconds } from '../support/statistics.mjs';
+import { freeBytes, removeAll } from '../support/machine.mjs';
+import { roomFor, writeBenchModel } from '../support/model.mjs';
+import { gigabytes, mebibytes, median, seconds } from '../support/statistics.mjs';
 
 const LIMIT = 1.15;
 const MODELS = [
@@ -21,15 +23,40 @@ const LOOKS = 6;
 
 export const group = {
   title: 'Validate: against loading and running the model alone',
-  async run({ root, pairs, log }) {
+  async run(context) {
+    const { root, pairs, log } = context;
     const rows = [];
     for (const { file, name, dims } of MODELS) {
       log(`  validating ${name}`);
       rows.push(await overheadRow(root, path.join(root, 'node_modules', file), name, dims, pairs));
     }
-    return rows;
+    return [...rows, ...(await largeRows(context))];
   },
 };
+
+/** The five checks of the large model's INT8 form. */
+async function largeRows({ root, directory, sizeBytes, log }) {
+  const what = `validate of the INT8 form of ${gigabytes(sizeBytes)}`;
+  if (freeBytes(directory) < roomFor(sizeBytes)) {
+    return [{ what, figure: 'skipped', note: `needs ${gigabytes(roomFor(sizeBytes))} of disk` }];
+  }
+  log(`  validating the INT8 form of ${gigabytes(sizeBytes)}`);
+  const file = path.join(directory, 'validate.onnx');
+  const model = path.join(directory, 'validate-int8.onnx');
+  await writeBenchModel(root, file, sizeBytes);
+  await measured('quantize', [file, model]);
+  const { ms, peakBytes, receipt } = await measuredCommand(root, 'validate', { model, 'allow-inconclusive': true });
+  const { loadMs, timings, memoryMb, peakMemoryMb, sizeMb } = receipt.results;
+  removeAll(directory, 'validate');
+  return [
+    {
+      what,
+      figure: `${seconds(ms)}: load ${seconds(loadMs)}, P50 ${timings.p50.toFixed(0)} ms, P95 ${timings.p95.toFixed(0)} ms of ${timings.runs.length} runs`,
+      note: `${sizeMb.toFixed(0)} MB on disk; resident ${memoryMb.toFixed(0)} MB, peak ${peakMemoryMb.toFixed(0)} MB; validate itself ${mebibytes(peakBytes)}; verdict ${receipt.verdict}`,
+      values: { ms, loadMs, p50: timings.p50, p95: timings.p95, memoryMb, peakMemoryMb },
+    },
+  ];
+}
 
 /** Wall of validate ÷ wall of a process that loads the model and makes as many inferences, in alternating turns. */
 async function overheadRow(root, model, name, dims, pairs) {

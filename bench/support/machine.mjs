@@ -1,4 +1,4 @@
-import { statfsSync } from 'node:fs';
+import { readdirSync, rmSync, statfsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -22,4 +22,11 @@ export async function describeMachine(root, python) {
 export function freeBytes(directory) {
   const { bavail, bsize } = statfsSync(directory);
   return bavail * bsize;
+}
+
+/** Removes what begins with `prefix` in a folder. */
+export function removeAll(directory, prefix) {
+  for (const entry of readdirSync(directory)) {
+    if (entry.startsWith(prefix)) rmSync(path.join(directory, entry), { recursive: true });
+  }
 }

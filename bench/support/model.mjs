@@ -161,6 +161,11 @@ function writeWeights(file, length, sparse) {
   }
 }
 
+/** What a model of so many bytes and its INT8 form need on disk, bytes. */
+export function roomFor(bytes) {
+  return bytes * 1.5 + 1e9;
+}
+
 /** SARAi's signature, `audio_codes` [1,16,128] → `mel_features` [1,2048,mels], on an embedding and a product. */
 export async function writeSaraiModel(root, file, mels) {
   const schema = await import(path.join(root, 'lib', 'model', 'onnx_pb.js'));
