@@ -9,10 +9,7 @@ export interface SideRecord {
   /** Resident bytes after warm-up with outputs released, and the highest ever, over all its sessions. */
   residentBytes: number;
   peakBytes: number;
-  /**
-   * Wall time of loading the runtime and the model, of its inferences and of giving their outputs' memory back, ms: what
-   * no measurement can do without.
-   */
+  /** What its sessions took themselves (see `Session`), ms; complete once they are closed. */
   ownMs: number;
   /** Wall time of writing its outputs to disk, ms. */
   spoolMs: number;
@@ -51,7 +48,6 @@ export class Stage {
     const answer = await seat.session.run(feeds, options);
     seat.runs++;
     const record = this.records[side]!;
-    record.ownMs += answer.ms + answer.releaseMs;
     record.spoolMs += answer.handlingMs;
     return answer;
   }
@@ -78,7 +74,6 @@ export class Stage {
       threads: session.threads,
     };
     this.records[side].loadMs.push(session.load.ms);
-    this.records[side].ownMs += session.load.runtimeMs + session.load.ms;
     return seat;
   }
 
@@ -89,6 +84,7 @@ export class Stage {
     try {
       await this.note(side);
     } finally {
+      this.records[side]!.ownMs += seat.session.ownMs;
       this.#sessions.delete(side);
       await seat.session.close();
     }
@@ -113,6 +109,7 @@ export class Stage {
   /** Ends both processes, whatever state they are in. */
   async close(): Promise<void> {
     const seats = [...this.#sessions.values()];
+    for (const [side, { session }] of this.#sessions) this.records[side]!.ownMs += session.ownMs;
     this.#sessions.clear();
     await Promise.all(seats.map(({ session }) => session.close()));
   }

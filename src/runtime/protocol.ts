@@ -59,6 +59,8 @@ export interface RunAnswer {
 }
 
 export interface MeasureAnswer {
+  /** Milliseconds of all inferences, those of the warm-up too, and of giving their outputs' memory back. */
+  ownMs: number;
   firstMs: number;
   runs: number[];
   endedBy: 'runs' | 'time';

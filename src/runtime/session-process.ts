@@ -172,6 +172,7 @@ class SessionProcess {
     const samples = request.feeds.map((feeds) => toOrt(ort, feeds));
     const fetches = readableOutputs(session);
     let index = 0;
+    let ownMs = 0;
     const once = async (): Promise<number> => {
       const { ms, outputs } = await timedRun(session, samples[index++ % samples.length]!, fetches);
       const bytes = Object.values(outputs).reduce(
@@ -179,7 +180,9 @@ class SessionProcess {
         0,
       );
       for (const name of fetches) delete outputs[name];
+      const before = performance.now();
       await release(bytes);
+      ownMs += ms + performance.now() - before;
       this.#firstMs ??= ms;
       alive();
       return ms;
@@ -194,6 +197,7 @@ class SessionProcess {
     while (runs.length < request.runs && elapsed() < request.maxSeconds);
     const throttledAfter = throttledMicroseconds();
     return {
+      ownMs,
       firstMs: this.#firstMs!,
       runs,
       endedBy: runs.length < request.runs ? 'time' : 'runs',

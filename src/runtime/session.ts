@@ -84,6 +84,11 @@ export interface Session {
   readonly arena: boolean;
   /** Process id of the child. */
   readonly pid: number;
+  /**
+   * Wall time so far, ms, of loading the runtime and the model, of inferences and of giving their outputs' memory back:
+   * what no measurement can do without.
+   */
+  readonly ownMs: number;
   /** One inference. Throws `SessionError`. */
   run(feeds: Feeds, options?: RunOptions): Promise<RunAnswer>;
   /** Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. Throws `SessionError`. */
@@ -182,6 +187,7 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
     throw error;
   }
   let sent = new SentInputs();
+  let ownMs = load.runtimeMs + load.ms;
   for (const { provider: name, reason } of load.provider.refused)
     log.info(`Provider ${name} does not work here: ${reason}`);
   return {
@@ -190,15 +196,27 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
     threads,
     arena,
     pid: child.pid,
+    get ownMs() {
+      return ownMs;
+    },
     async run(feeds, { outputs = 'discard', fetch, spoolDirectory } = {}) {
       const directory = spoolDirectory ?? tmpdir();
       if (outputs === 'spool' && !spoolDirectory) throw new TypeError('spooling needs a spoolDirectory');
       const inputs = sent.inputsOf(feeds);
-      return child.ask('run', { kind: 'run', inputs, outputs, directory, ...(fetch ? { fetch } : {}) });
+      const answer = await child.ask('run', { kind: 'run', inputs, outputs, directory, ...(fetch ? { fetch } : {}) });
+      ownMs += answer.ms + answer.releaseMs;
+      return answer;
     },
     async measure(feeds, { warmup, runs, maxSeconds }) {
       if (feeds.length === 0) throw new TypeError('measuring needs at least one sample');
-      const answer = await child.ask('measure', { kind: 'measure', feeds, warmup, runs, maxSeconds });
+      const { ownMs: spent, ...answer } = await child.ask('measure', {
+        kind: 'measure',
+        feeds,
+        warmup,
+        runs,
+        maxSeconds,
+      });
+      ownMs += spent;
       return { ...answer, warmup, ...timingStatistics(answer.runs) };
     },
     memory: () => {

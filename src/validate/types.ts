@@ -108,6 +108,8 @@ export interface ValidateResults {
   sizeMb: number;
   /** Seconds for all of it. */
   seconds: number;
+  /** Seconds of it that the model's loading and its inferences took themselves. */
+  ownSeconds?: number;
 }
 
 export interface ValidateResult {

@@ -147,6 +147,7 @@ async function checkSession(work: Work): Promise<void> {
     current = addCheck(results, 'resources');
     await checkResources(session, current, results);
     await session.close();
+    results.ownSeconds = session.ownMs / 1000;
     if (session.load.provider.got !== 'cpu') await checkPlacement(work, runtime, await samples.get(0), load);
   } catch (error) {
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
