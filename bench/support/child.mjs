@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -54,19 +54,14 @@ export async function measuredNode(script, args, parse = (text) => text) {
 }
 
 /**
- * Runs a command of `dist/cli.js`, as users do. `options` become flags. Returns ms, the peak of its resident memory and
- * its receipt, which goes to a folder that is removed.
+ * Runs a command of `dist/cli.js` about `options.model`, as users do. `options` become flags. Returns ms, the peak of its
+ * resident memory and its receipt, which it puts beside the model.
  */
 export async function measuredCommand(root, command, options) {
-  const report = mkdtempSync(path.join(os.tmpdir(), 'onnx-quantize-bench-report-'));
-  try {
-    const flags = Object.entries({ ...options, report }).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    const { ms, peakBytes } = await measuredNode(path.join(root, 'dist', 'cli.js'), [command, ...flags]);
-    const file = readdirSync(report).find((name) => name.endsWith(`.${command}.json`));
-    return { ms, peakBytes, receipt: JSON.parse(readFileSync(path.join(report, file), 'utf8')) };
-  } finally {
-    rmSync(report, { recursive: true, force: true });
-  }
+  const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const { ms, peakBytes } = await measuredNode(path.join(root, 'dist', 'cli.js'), [command, ...flags]);
+  const { dir, name } = path.parse(options.model);
+  return { ms, peakBytes, receipt: JSON.parse(readFileSync(path.join(dir, `${name}.${command}.json`), 'utf8')) };
 }
 
 /** The Python to compare with, or undefined. */

@@ -224,6 +224,10 @@ const allow_inconclusive = {
   "description": "Let an inconclusive verdict (noise, throttling, too few runs) end with exit 0.",
   "default": "false"
 } as const;
+const report_ = {
+  "type": "path",
+  "description": "Folder for the receipt and `report.html`, a page about all receipts of this model there. Empty: the receipt alone, beside the model."
+} as const;
 const verdict = {
   "type": "choice",
   "values": [
@@ -539,7 +543,7 @@ export const definitions = {
       'max-peak-memory-mb': max_peak_memory_mb,
       'max-size-mb': max_size_mb,
       'allow-inconclusive': allow_inconclusive,
-      'report': report,
+      'report': report_,
     },
     outputs: {
       'verdict': verdict,
@@ -579,7 +583,7 @@ export const definitions = {
       'max-regression-percent': max_regression_percent,
       'diagnose': diagnose,
       'allow-inconclusive': allow_inconclusive,
-      'report': report,
+      'report': report_,
     },
     outputs: {
       'verdict': verdict,

@@ -11,6 +11,7 @@ import { pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
 import { promoteConfig } from './promote-config.ts';
 import { quantize } from './quantize.ts';
+import { withReportPage } from './report-page.ts';
 import { runnerHost } from './runner.ts';
 import { terminalHost } from './terminal.ts';
 import { validate } from './validate.ts';
@@ -19,8 +20,8 @@ const PROGRAM = 'onnx-quantize-actions';
 const ACTIONS: { [A in ActionName]: Action<A> } = {
   quantize,
   checksum,
-  validate,
-  compare,
+  validate: withReportPage(validate),
+  compare: withReportPage(compare),
   'promote-config': promoteConfig,
   pipeline,
 };

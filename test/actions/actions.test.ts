@@ -44,9 +44,11 @@ describe('actions as the runner starts them', () => {
 
     const compared = await runAction(
       'compare',
-      { reference: 'model.onnx', model: 'model_int8.onnx', dims: 'batch=2', 'max-seconds': '3' },
+      { reference: 'model.onnx', model: 'model_int8.onnx', dims: 'batch=2', 'max-seconds': '3', report: '.' },
       folder,
     );
+    const page = readFileSync(path.join(folder, 'report.html'), 'utf8');
+    for (const step of ['Quantize', 'Validate', 'Compare']) expect(page).toMatch(new RegExp(`<h2[^>]*>${step}`));
     expect(compared.code, compared.stdout).toBe(0);
     expect(compared.outputs.verdict).toBe('pass');
     expect(Number(compared.outputs.similarity)).toBeGreaterThan(0.98);
