@@ -78,9 +78,8 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     removeSandbox(sandbox);
   });
 
-  // A busy machine makes timings inconclusive, which rightly stops a promotion: hence the retries.
-  it('takes a pushed tag from the workstation to a promoted model that the service serves', { retry: 2 }, async () => {
-    expectPromotion(await pushTag('quantize-v1'));
+  it('takes a pushed tag from the workstation to a promoted model that the service serves', async () => {
+    await promote('quantize-v1');
     expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
     const changed = difference(original, readConfig());
     expect(changed).toHaveLength(2);
@@ -106,11 +105,11 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     const first = await openPullRequest(sound.replace('max_memory_mb: 4400', 'max_memory_mb: 4300'), { fork: false });
     expect(first.exitCode, first.output).toBe(0);
     expect(github.comments).toHaveLength(2);
-    expect(github.comments[1]?.body).toContain('| 4.3 GB (limit) |');
+    expect(github.comments[1]?.body).toContain('| 4.3 GB \\(limit\\) |');
     const second = await openPullRequest(sound.replace('max_memory_mb: 4400', 'max_memory_mb: 4200'), { fork: false });
     expect(second.exitCode, second.output).toBe(0);
     expect(github.comments).toHaveLength(2);
-    expect(github.comments[1]?.body).toContain('| 4.2 GB (limit) |');
+    expect(github.comments[1]?.body).toContain('| 4.2 GB \\(limit\\) |');
     expect(github.comments[0]?.body).toContain('not ours');
   });
 
@@ -123,9 +122,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
   });
 
   it('promotes the same model again with another tag', async () => {
-    // From here on few runs, which no busy machine makes inconclusive.
-    editWorkflow('    with:\n', '    with:\n      max-seconds: "1"\n');
-    expectPromotion(await pushTag('quantize-v2'));
+    await promote('quantize-v2');
     expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
   });
 
@@ -144,8 +141,10 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     `takes 4.6 GB of weights through the same chain, as an artifact of 1.15 GB, and back${cramped ? ` (skipped: ${cramped})` : ''}`,
     async () => {
       editWorkflow('name: agi_audio_core_int8\n', 'name: agi_audio_core_int8_v2\n');
+      // A few runs will do for a model that takes its time.
+      editWorkflow('    with:\n', '    with:\n      max-seconds: "1"\n');
       putModel(saveLargeModel);
-      expectPromotion(await pushTag('quantize-v4'));
+      await promote('quantize-v4');
       expect(await served()).toBe('models/onnx/agi_audio_core_int8_v2.onnx');
       const models = path.join(sandbox.production, 'models', 'onnx');
       expect(statSync(path.join(models, 'agi_audio_core_int8_v2.onnx.data')).size).toBeGreaterThan(1.1e9);
@@ -231,6 +230,18 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     return runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload });
   }
 
+  /**
+   * Pushes a tag, and again where the model's times were inconclusive: a busy machine makes them so, which rightly stops
+   * a promotion.
+   */
+  async function promote(tag: string): Promise<void> {
+    let run = await pushTag(tag);
+    for (let again = 1; again <= 5 && /measure again|inconclusive/i.test(failure(run)); again++) {
+      run = await pushTag(`${tag}.${again}`);
+    }
+    expectPromotion(run);
+  }
+
   function readConfig(): Buffer {
     return readFileSync(path.join(sandbox.production, 'config', 'sarai.yaml'));
   }
@@ -249,6 +260,12 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     throw new Error('the service does not answer');
   }
 });
+
+/** The errors that a failed run told of. */
+function failure({ exitCode, output }: ActRun): string {
+  const lines = output.split('\n').filter((line) => line.includes('::error'));
+  return exitCode === 0 ? '' : lines.join('\n');
+}
 
 /** Quantize, verify, promote, and attest what was quantized. */
 function expectPromotion(run: ActRun): void {
