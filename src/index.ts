@@ -33,19 +33,17 @@ export {
   settingsOf,
 } from './quantize/index.ts';
 export {
-  actionSummary,
   type Environment,
   type FileIdentity,
   type Log,
   type Progress,
   parseReceipt,
-  pipelineSummary,
   type Receipt,
   readReceipt,
   silentLog,
-  VERSION,
   type Verdict,
-} from './report/index.ts';
+} from './receipt/index.ts';
+export { actionSummary, pipelineSummary } from './report/index.ts';
 export {
   environment,
   type Feeds,
@@ -56,3 +54,4 @@ export {
   type Tensor,
 } from './runtime/index.ts';
 export { type ValidateOptions, type ValidateResult, validate } from './validate/index.ts';
+export { VERSION } from './version.generated.ts';

@@ -17,7 +17,7 @@ describe('the package as a library', () => {
       expect.arrayContaining(['readModel', 'plan', 'quantize', 'validate', 'compare', 'promote', 'InputError']),
     );
     expect(found['./model']).toContain('readModel');
-    expect(found['./report']).toContain('readReceipt');
+    expect(found['./receipt']).toContain('readReceipt');
     for (const [name, exported] of Object.entries(found)) expect(exported, name).not.toHaveLength(0);
   });
 

@@ -1,6 +1,6 @@
 /** One run of the checksum room. Arguments: create or verify, the file, the manifest. */
 import { createManifest, verifyManifest } from '../../lib/checksum/index.js';
-import { silentLog } from '../../lib/report/index.js';
+import { silentLog } from '../../lib/receipt/index.js';
 
 const [mode, file, manifest] = process.argv.slice(2);
 const run = mode === 'create' ? createManifest : verifyManifest;

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 
 /** Folders kept between runs, by key. A broken or absent cache service is a warning and never a failure. */
 export interface Cache {

@@ -1,6 +1,7 @@
 import { createManifest, verifyManifest } from '../checksum/index.ts';
 import { InputError } from '../errors.ts';
-import { pipelineSummary, readReceipt } from '../report/index.ts';
+import { readReceipt } from '../receipt/index.ts';
+import { pipelineSummary } from '../report/index.ts';
 import type { Action } from './host.ts';
 import { bytes } from './progress.ts';
 

@@ -1,5 +1,6 @@
 import { compare as run } from '../compare/index.ts';
-import { actionSummary, readReceipt } from '../report/index.ts';
+import { readReceipt } from '../receipt/index.ts';
+import { actionSummary } from '../report/index.ts';
 import type { Action } from './host.ts';
 import { rounded } from './outputs.ts';
 

@@ -1,4 +1,4 @@
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import type { Cache } from './cache.ts';
 import type { ActionName, Inputs, OutputName } from './inputs.ts';
 

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { pipelineSummary, type Receipt, readReceipt, type Verdict } from '../report/index.ts';
+import { type Receipt, readReceipt, type Verdict } from '../receipt/index.ts';
+import { pipelineSummary } from '../report/index.ts';
 import { checksum } from './checksum.ts';
 import { compare } from './compare.ts';
 import { definitions } from './definitions.generated.ts';

@@ -1,4 +1,4 @@
-import type { Progress } from '../report/log.ts';
+import type { Progress } from '../receipt/index.ts';
 
 /** `quantizing 43 % (1.8 of 4.3 GB)`. */
 export function progressLine({ label, done, total, unit }: Progress): string {

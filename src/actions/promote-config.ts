@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { type ChangeOutcome, type CheckResult, checkConfig, promote, rollback } from '../config/index.ts';
 import { InputError } from '../errors.ts';
-import { actionSummary, type Log } from '../report/index.ts';
+import type { Log } from '../receipt/index.ts';
+import { actionSummary } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
 
 /** `check` looks at a config, `promote` writes a proved model into it, `rollback` returns it to what it was. */

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { loadEntry } from '../entry.ts';
 import { makeFolder } from '../make-folder.ts';
-import { type Receipt, readReceipt } from '../report/index.ts';
+import { type Receipt, readReceipt } from '../receipt/index.ts';
 import type { Action } from './host.ts';
 
 /** Writes `report.html`, one page about all receipts, into a folder. Nothing to write where there are none. */

@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import type { AnnotationProperties } from '@actions/core';
 import { loadRunnerServices } from '../entry.ts';
-import type { Log, Place } from '../report/log.ts';
+import type { Log, Place } from '../receipt/index.ts';
 import { runnerCache } from './cache.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';

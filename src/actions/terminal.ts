@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import type { Place } from '../report/log.ts';
+import type { Place } from '../receipt/index.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 

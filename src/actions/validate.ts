@@ -1,4 +1,5 @@
-import { actionSummary, readReceipt } from '../report/index.ts';
+import { readReceipt } from '../receipt/index.ts';
+import { actionSummary } from '../report/index.ts';
 import { validate as run } from '../validate/index.ts';
 import type { Action } from './host.ts';
 import { rounded } from './outputs.ts';

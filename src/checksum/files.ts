@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import { replaceFile } from '../report/replace-file.ts';
+import { replaceFile } from '../receipt/index.ts';
 import type { FileDigests } from './digest.ts';
 import { type ChunkedSums, formatChunkedSums, formatSums, parseChunkedSums, parseSums, type Sums } from './manifest.ts';
 

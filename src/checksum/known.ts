@@ -2,8 +2,8 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../errors.ts';
 import { CHUNK_BYTES } from '../model/digest.ts';
-import type { Log } from '../report/log.ts';
-import { readReceipt } from '../report/receipt.ts';
+import type { Log } from '../receipt/index.ts';
+import { readReceipt } from '../receipt/index.ts';
 import type { KnownChunks } from './digest.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { rootOf } from '../model/digest.ts';
-import { createReceipt, type FileIdentity, pathInReceipt, receiptPath, writeReceipt } from '../report/receipt.ts';
+import { createReceipt, type FileIdentity, pathInReceipt, receiptPath, writeReceipt } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import type { FileDigests } from './digest.ts';
 import { type ManifestPaths, nameIn } from './files.ts';

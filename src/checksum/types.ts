@@ -1,5 +1,4 @@
-import type { Log } from '../report/log.ts';
-import type { Verdict } from '../report/receipt.ts';
+import type { Log, Verdict } from '../receipt/index.ts';
 
 export interface ChecksumOptions {
   /**

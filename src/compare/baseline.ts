@@ -4,7 +4,7 @@ import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { digestFile } from '../model/index.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import { type CacheService, makeScratch } from '../runtime/index.ts';
 import type { FigureName } from './gates.ts';
 import type { StoredTensor } from './metrics/outputs.ts';

@@ -11,7 +11,7 @@ import {
   receiptPath,
   silentLog,
   writeReceipt,
-} from '../report/index.ts';
+} from '../receipt/index.ts';
 import {
   availableMemory,
   environment,

@@ -1,4 +1,4 @@
-import type { Verdict } from '../report/receipt.ts';
+import type { Verdict } from '../receipt/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
 import type { Speed } from './speed.ts';
 

@@ -1,4 +1,4 @@
-import type { Log, Receipt, Verdict } from '../report/index.ts';
+import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type { CacheService, ProviderChoice } from '../runtime/index.ts';
 import type { Diagnosis } from './diagnosis/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';

@@ -1,7 +1,7 @@
 import { appendFile, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import { syncFolder } from './files.ts';
 import type { ModelIdentity } from './models.ts';
 import type { YamlScalar } from './yaml/scalar.ts';

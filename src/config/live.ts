@@ -2,7 +2,7 @@ import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import { type LiveConfig, readConfig, replaceFile, sha256, syncFolder } from './files.ts';
 import { appendHistory, type HistoryEntry, type KeyChange, readHistory } from './history.ts';
 import type { Service, ServiceContext, Step } from './service.ts';

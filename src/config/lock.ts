@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { isGone, type ProcessIdentity, thisProcess } from '../process-identity.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 
 /** Who holds a lock. */
 export interface Owner extends ProcessIdentity {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import type { Fault } from './live.ts';
 import type { ServiceOptions } from './service.ts';
 

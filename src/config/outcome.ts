@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { rootOf } from '../model/index.ts';
-import { createReceipt, pathInReceipt, receiptPath, type Verdict, writeReceipt } from '../report/receipt.ts';
+import { createReceipt, pathInReceipt, receiptPath, type Verdict, writeReceipt } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import type { ModelIdentity } from './models.ts';
 import { modelFile } from './models.ts';

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import type { Receipt, Verdict } from '../report/receipt.ts';
+import type { Receipt, Verdict } from '../receipt/index.ts';
 import { type Delivery, deliverCommit } from './delivery/commit.ts';
 import { proposeEdit } from './delivery/pull-request.ts';
 import { readRepositoryFile, repositoryOf } from './delivery/repository.ts';

@@ -1,8 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../report/log.ts';
-import { parseReceipt, type Receipt } from '../report/receipt.ts';
+import type { Log } from '../receipt/index.ts';
+import { parseReceipt, type Receipt } from '../receipt/index.ts';
 import { sha256 } from './files.ts';
 import type { ReceiptMention } from './history.ts';
 

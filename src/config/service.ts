@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import { splitCommand } from './argv.ts';
 import { graphSha256, modelFile } from './models.ts';
 import { splitKey } from './yaml/keys.ts';

@@ -13,7 +13,7 @@ import {
   rootOf,
   type TensorProto,
 } from '../model/index.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 // Not the room's door: that brings the plotting library along, 40 MiB of the 128.
 import {
   createReceipt,
@@ -22,7 +22,7 @@ import {
   pathInReceipt,
   receiptPath,
   writeReceipt,
-} from '../report/receipt.ts';
+} from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
 import { type Draft, draft, type Plan } from './plan.ts';

@@ -13,7 +13,7 @@ import {
   readModel,
   rootOf,
 } from '../model/index.ts';
-import { createReceipt, type FileIdentity, type Receipt, readReceipt, writeReceipt } from '../report/receipt.ts';
+import { createReceipt, type FileIdentity, type Receipt, readReceipt, writeReceipt } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import { VERSION } from '../version.generated.ts';
 import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';

@@ -1,4 +1,4 @@
-import type { Verdict } from './receipt.ts';
+import type { Verdict } from '../receipt/index.ts';
 
 /** A number for people: about four digits, no exponent unless it is very small or large; `–` for none. */
 export function number(value: number | null | undefined): string {

@@ -1,5 +1,5 @@
+import type { Receipt } from '../receipt/index.ts';
 import { htmlPage } from './html.ts';
-import type { Receipt } from './receipt.ts';
 import { sectionOf } from './sections/index.ts';
 import { pipelineTitle } from './summary.ts';
 

@@ -1,4 +1,4 @@
-import type { ActionName, Verdict } from './receipt.ts';
+import type { ActionName, Verdict } from '../receipt/index.ts';
 
 /** What a receipt says to people, before anyone decides between Markdown and HTML. All texts are plain: no markup. */
 export interface Section {

@@ -1,5 +1,5 @@
+import type { Receipt } from '../receipt/index.ts';
 import { markdownPage } from './markdown.ts';
-import type { Receipt } from './receipt.ts';
 import { modelName } from './sections/base.ts';
 import { sectionOf } from './sections/index.ts';
 

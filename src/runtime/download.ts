@@ -10,7 +10,7 @@ import type { Dispatcher } from 'undici';
 import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import type { Log } from '../report/log.ts';
+import type { Log } from '../receipt/index.ts';
 import type { NpmConfig } from './npm-config.ts';
 import { readTar } from './tar.ts';
 import { isNeeded } from './tree.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import type { Environment } from '../report/receipt.ts';
+import type { Environment } from '../receipt/index.ts';
 
 /** Instruction sets that change INT8 results or speed, by the names the kernel gives them. */
 const ISA_OF_INTEREST = [

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { type Log, silentLog } from '../report/log.ts';
+import { type Log, silentLog } from '../receipt/index.ts';
 import { downloadPackage, type Tarball } from './download.ts';
 import { readNpmConfig } from './npm-config.ts';
 import { RUNTIME_VERSION, TARBALLS, TREES } from './pins.ts';

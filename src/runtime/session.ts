@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { entryPath } from '../entry.ts';
 import { InputError } from '../errors.ts';
-import { type Log, silentLog } from '../report/log.ts';
+import { type Log, silentLog } from '../receipt/index.ts';
 import { bytesOfFeeds } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';

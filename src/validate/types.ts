@@ -1,5 +1,4 @@
-import type { Log } from '../report/log.ts';
-import type { Receipt, Verdict } from '../report/receipt.ts';
+import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type {
   CacheService,
   OutputSummary,

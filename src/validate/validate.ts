@@ -9,7 +9,7 @@ import {
   receiptPath,
   type Verdict,
   writeReceipt,
-} from '../report/receipt.ts';
+} from '../receipt/index.ts';
 import {
   bytesOfFeeds,
   ELEMENT_BYTES,

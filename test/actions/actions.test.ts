@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { Host } from '../../src/actions/host.ts';
 import { perform } from '../../src/actions/perform.ts';
 import { InputError } from '../../src/errors.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { saveModel } from '../support/onnx-builder.ts';
 import { runAction } from '../support/program.ts';
 import { smallModel } from '../support/small-model.ts';

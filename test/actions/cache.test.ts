@@ -5,7 +5,7 @@ import type { Cache } from '../../src/actions/cache.ts';
 import { compare } from '../../src/actions/compare.ts';
 import { getInputs } from '../../src/actions/inputs.ts';
 import { quantize } from '../../src/actions/quantize.ts';
-import { readReceipt, silentLog } from '../../src/report/index.ts';
+import { readReceipt, silentLog } from '../../src/receipt/index.ts';
 import { saveExternalModel, saveModel } from '../support/onnx-builder.ts';
 import { smallModel } from '../support/small-model.ts';
 import { useTemp } from '../support/temp.ts';

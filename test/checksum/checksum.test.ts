@@ -18,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ChecksumOptions, createManifest, verifyManifest } from '../../src/checksum/index.ts';
 import { InputError } from '../../src/errors.ts';
 import { CHUNK_BYTES, rootOf } from '../../src/model/digest.ts';
-import { createReceipt, type Log, readReceipt, silentLog, writeReceipt } from '../../src/report/index.ts';
+import { createReceipt, type Log, readReceipt, silentLog, writeReceipt } from '../../src/receipt/index.ts';
 import { floats, graph, model, node, saveExternalModel, sparseFile, value } from '../support/onnx-builder.ts';
 import { useTemp } from '../support/temp.ts';
 

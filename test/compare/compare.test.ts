@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { type CompareContext, type CompareOptions, compare } from '../../src/compare/index.ts';
 import { DataType, type ModelProto } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { type Log, readReceipt, silentLog } from '../../src/report/index.ts';
+import { type Log, readReceipt, silentLog } from '../../src/receipt/index.ts';
 import { floats, graph, model, node, saveExternalModel, saveModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';

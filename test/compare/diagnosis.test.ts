@@ -6,7 +6,7 @@ import { findLayers } from '../../src/compare/diagnosis/layers.ts';
 import { compare } from '../../src/compare/index.ts';
 import { readModel, writeModel } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { openSession } from '../../src/runtime/index.ts';
 import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { realModels } from '../support/real-models.ts';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { compare } from '../../src/compare/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { readReceipt, silentLog } from '../../src/report/index.ts';
+import { readReceipt, silentLog } from '../../src/receipt/index.ts';
 import { validate } from '../../src/validate/index.ts';
 import { floats, graph, model, modelFunction, node, saveExternalModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';

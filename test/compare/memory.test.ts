@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { assertFits, memoryNeed } from '../../src/compare/memory.ts';
 import { DataType, type ModelProto, readModel } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { loadSamples, memoryOf, openSession } from '../../src/runtime/index.ts';
 import { floats, graph, int64s, model, node, saveExternalModel, saveModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { compare } from '../../src/compare/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { validate } from '../../src/validate/index.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';

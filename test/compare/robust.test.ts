@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { type CompareContext, type CompareOptions, compare } from '../../src/compare/index.ts';
 import { InputError } from '../../src/errors.ts';
 import { DataType, type ModelProto } from '../../src/model/index.ts';
-import { readReceipt, silentLog } from '../../src/report/index.ts';
+import { readReceipt, silentLog } from '../../src/receipt/index.ts';
 import { floats, graph, int64s, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';

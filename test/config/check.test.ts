@@ -4,10 +4,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createManifest } from '../../src/checksum/index.ts';
 import { annotations, type CheckOptions, checkConfig, type Finding } from '../../src/config/index.ts';
+import { createReceipt, silentLog, writeReceipt } from '../../src/receipt/index.ts';
 import { htmlReport } from '../../src/report/html-report.ts';
 import { actionSummary } from '../../src/report/index.ts';
-import { silentLog } from '../../src/report/log.ts';
-import { createReceipt, writeReceipt } from '../../src/report/receipt.ts';
 import { hasGit, withoutGit } from '../support/git.ts';
 import { runProcess } from './support/site.ts';
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { splitCommand } from '../../src/config/argv.ts';
 import { readHistory } from '../../src/config/history.ts';
 import { takeLock } from '../../src/config/lock.ts';
-import { silentLog } from '../../src/report/log.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { remember, runProcess } from './support/site.ts';
 
 let folder: string;

@@ -4,7 +4,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import { memoryLimitMb, type PromoteOptions, promote } from '../../src/config/index.ts';
 import { ModelProtoSchema } from '../../src/model/index.ts';
-import { readReceipt } from '../../src/report/receipt.ts';
+import { readReceipt } from '../../src/receipt/index.ts';
 import { FP32, INT8, makeSite, remember, type Site } from './support/site.ts';
 
 let site: Site;

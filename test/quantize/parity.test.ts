@@ -4,7 +4,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { ModelProtoSchema } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { useTemp } from '../support/temp.ts';
 import { type Recorded, recordOf } from './golden/canonical.ts';
 

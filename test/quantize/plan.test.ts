@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import { DataType, readModel } from '../../src/model/index.ts';
 import { plan, planText, type QuantizeOptions, quantize, settingsOf } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import { floats, graph, model, node, saveExternalModel, saveModel, tensor, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';

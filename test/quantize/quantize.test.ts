@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { quantize } from '../../src/quantize/index.ts';
-import { readReceipt, silentLog } from '../../src/report/index.ts';
+import { readReceipt, silentLog } from '../../src/receipt/index.ts';
 import { ortRun } from '../support/ort-run.ts';
 import { useTemp } from '../support/temp.ts';
 import { cosine, realModels } from './real-models.ts';

@@ -4,7 +4,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { DataType, type GraphProto, type ModelProto, ModelProtoSchema, subgraphsOf } from '../../src/model/index.ts';
 import { type QuantizeOptions, quantize } from '../../src/quantize/index.ts';
-import { silentLog } from '../../src/report/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
 import {
   constant,
   floats,

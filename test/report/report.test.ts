@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Receipt } from '../../src/receipt/index.ts';
 import { barLabels, bytes, duration, number } from '../../src/report/format.ts';
 import { htmlReport, plotFile } from '../../src/report/html-report.ts';
 import {
@@ -8,7 +9,6 @@ import {
   inlineCode,
   markdownTable,
   pipelineSummary,
-  type Receipt,
   SUMMARY_BYTES,
   sectionOf,
   terminalTable,

@@ -1,4 +1,4 @@
-import { createReceipt, type Receipt } from '../../src/report/index.ts';
+import { createReceipt, type Receipt } from '../../src/receipt/index.ts';
 
 /** Receipts such as the actions write, about a model of the SARAi size that passes everything but one limit. */
 export function sampleReceipts(): Record<'quantize' | 'checksum' | 'validate' | 'compare' | 'promote', Receipt> {

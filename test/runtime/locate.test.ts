@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '../../src/errors.ts';
-import type { Log } from '../../src/report/log.ts';
+import type { Log } from '../../src/receipt/index.ts';
 import { type CacheService, type Pins, type ResolveOptions, resolveRuntime } from '../../src/runtime/locate.ts';
 import { parseNpmrc, readNpmConfig } from '../../src/runtime/npm-config.ts';
 import { RUNTIME_VERSION, TREES } from '../../src/runtime/pins.ts';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { createManifest } from '../../src/checksum/index.ts';
 import { InputError } from '../../src/errors.ts';
-import { readReceipt, silentLog } from '../../src/report/index.ts';
+import { readReceipt, silentLog } from '../../src/receipt/index.ts';
 import {
   type Check,
   type CheckName,

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../../errors.ts';
 import type { Model } from '../../model/index.ts';
-import type { Log } from '../../report/log.ts';
+import type { Log } from '../../receipt/index.ts';
 import { type Feeds, median, type Session, type SpooledTensor, type Tensor } from '../../runtime/index.ts';
 import { createKernels, type Kernels } from '../metrics/kernels.ts';
 import { sqnrOf } from '../metrics/metrics.ts';

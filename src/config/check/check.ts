@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { isScalar, visit } from 'yaml';
 import { InputError, messageOf } from '../../errors.ts';
 import { digestFiles } from '../../model/index.ts';
-import { createReceipt, type Receipt, receiptPath, type Verdict, writeReceipt } from '../../report/receipt.ts';
+import { createReceipt, type Receipt, receiptPath, type Verdict, writeReceipt } from '../../receipt/index.ts';
 import { environment } from '../../runtime/index.ts';
 import { readConfig } from '../files.ts';
 import { manifestProblem } from '../models.ts';

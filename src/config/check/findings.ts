@@ -1,4 +1,4 @@
-import type { Place } from '../../report/log.ts';
+import type { Place } from '../../receipt/index.ts';
 
 /** Something that a check has found, at its place in the config. */
 export interface Finding {

@@ -1,6 +1,6 @@
 import { type Document, LineCounter, type ParsedNode, parseAllDocuments } from 'yaml';
 import { InputError } from '../../errors.ts';
-import type { Place } from '../../report/log.ts';
+import type { Place } from '../../receipt/index.ts';
 
 /** A YAML file as its parser sees it: the text is the file's, byte order mark and line ends included. */
 export interface YamlFile {

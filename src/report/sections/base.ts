@@ -1,5 +1,5 @@
+import type { Receipt } from '../../receipt/index.ts';
 import type { Section } from '../page.ts';
-import type { Receipt } from '../receipt.ts';
 import { fields, sentences } from './read.ts';
 
 /** A section with what all receipts have; an action fills in the rest. */

@@ -1,6 +1,6 @@
+import type { Receipt } from '../../receipt/index.ts';
 import { bytes, duration } from '../format.ts';
 import type { Section } from '../page.ts';
-import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
 import { fields, list, numberOf, textOf } from './read.ts';
 

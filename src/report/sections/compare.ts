@@ -1,6 +1,6 @@
+import type { Receipt } from '../../receipt/index.ts';
 import { bytes, duration, number, quantity, share } from '../format.ts';
 import type { Chart, GateRow, Section, Table } from '../page.ts';
-import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
 import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
 

@@ -1,5 +1,5 @@
+import type { Receipt } from '../../receipt/index.ts';
 import type { Chart, GateRow, Section, Table } from '../page.ts';
-import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
 import { type Fields, fields, list, numberOf, textOf } from './read.ts';
 

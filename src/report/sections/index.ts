@@ -1,5 +1,5 @@
+import type { ActionName, Receipt } from '../../receipt/index.ts';
 import type { Section } from '../page.ts';
-import type { ActionName, Receipt } from '../receipt.ts';
 import { checksumSection } from './checksum.ts';
 import { compareSection } from './compare.ts';
 import { configCheckSection } from './config-check.ts';

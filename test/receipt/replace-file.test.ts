@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { replaceFile } from '../../src/report/replace-file.ts';
+import { replaceFile } from '../../src/receipt/index.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();

@@ -11,9 +11,9 @@ import {
   type Receipt,
   readReceipt,
   receiptPath,
-  VERSION,
   writeReceipt,
-} from '../../src/report/index.ts';
+} from '../../src/receipt/index.ts';
+import { VERSION } from '../../src/version.generated.ts';
 
 const DIGEST = 'ab'.repeat(32);
 

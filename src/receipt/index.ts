@@ -1,0 +1,16 @@
+export { type Log, type Place, type Progress, silentLog } from './log.ts';
+export {
+  type ActionName,
+  createReceipt,
+  type Environment,
+  type FileIdentity,
+  parseReceipt,
+  pathInReceipt,
+  type Receipt,
+  type ReceiptContent,
+  readReceipt,
+  receiptPath,
+  type Verdict,
+  writeReceipt,
+} from './receipt.ts';
+export { replaceFile } from './replace-file.ts';
