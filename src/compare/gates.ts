@@ -5,9 +5,9 @@ import type { Speed } from './speed.ts';
 /** The figures that a limit can be set for. */
 export type FigureName = 'similarity' | 'agreement' | 'mse' | 'mae' | 'speedup';
 
-/** Limits; an absent one is no gate. */
+/** Limits as they were given: an absent one is its default, where it has one; `null` is no gate. */
 export interface Limits {
-  minSimilarity?: number;
+  minSimilarity?: number | null;
   minAgreement?: number;
   maxMse?: number;
   maxMae?: number;
@@ -44,8 +44,9 @@ export interface Evidence {
 /** Holds the evidence against every limit. */
 export function judge(evidence: Evidence, limits: Limits, references: readonly Reference[]): Gate[] {
   const gates = [...finiteGates(evidence.outputs), ...exactGates(evidence.outputs, limits.minAgreement)];
-  for (const [option, limit] of Object.entries(limits) as [keyof Limits, number | undefined][]) {
-    if (limit !== undefined) gates.push(gate(evidence, NAMES[option], limit, 'input', option));
+  for (const name of FIGURES) {
+    const limit = limitOf(name, limits);
+    if (limit !== undefined) gates.push(gate(evidence, name, limit, 'input'));
   }
   for (const { source, percent, figures } of references) {
     for (const [name, stored] of Object.entries(figures) as [FigureName, number][]) {
@@ -64,41 +65,65 @@ export function verdictOf(gates: readonly Gate[]): Verdict {
 /** The limit that `percent` of leeway leaves a figure against its stored value. */
 export function regressionLimit(name: FigureName, stored: number, percent: number): number {
   const leeway = (Math.abs(stored) * percent) / 100;
-  return LOWER_IS_BETTER.has(name) ? stored + leeway : stored - leeway;
+  return RULES[name].bound === 'most' ? stored + leeway : stored - leeway;
 }
 
-const LOWER_IS_BETTER: ReadonlySet<string> = new Set(['mse', 'mae']);
+/** One limit: the figure it is for, on which side of it the figure must lie, and what helps where it does not. */
+interface Rule {
+  option: keyof Limits;
+  /** Holds where nothing is given; null switches it off. */
+  byDefault?: number;
+  bound: 'least' | 'most';
+  advice: string;
+}
 
-const NAMES: Record<keyof Limits, FigureName> = {
-  minSimilarity: 'similarity',
-  minAgreement: 'agreement',
-  maxMse: 'mse',
-  maxMae: 'mae',
-  minSpeedup: 'speedup',
+/** The limits of the contract, by the figure that each is for. */
+const RULES: Record<FigureName, Rule> = {
+  similarity: {
+    option: 'minSimilarity',
+    byDefault: 0.98,
+    bound: 'least',
+    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or quantize per channel',
+  },
+  agreement: {
+    option: 'minAgreement',
+    bound: 'least',
+    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
+  },
+  mse: {
+    option: 'maxMse',
+    bound: 'most',
+    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+  },
+  mae: {
+    option: 'maxMae',
+    bound: 'most',
+    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+  },
+  speedup: {
+    option: 'minSpeedup',
+    bound: 'least',
+    advice: 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
+  },
 };
 
-const ADVICE: Record<FigureName, string> = {
-  similarity: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or quantize per channel',
-  agreement: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
-  mse: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
-  mae: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
-  speedup: 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
-};
+/** Every figure that a limit can be set for, and that later runs are held against. */
+export const FIGURES = Object.keys(RULES) as FigureName[];
 
 function gate(
   { figures, speed, maxSeconds }: Evidence,
   name: FigureName,
   limit: number,
   source: Gate['source'],
-  origin: string | number,
+  stored?: number,
 ): Gate {
   const figure = name === 'speedup' ? speed.speedup : figures[name];
   const held = { name, figure, limit, source };
-  const bound = LOWER_IS_BETTER.has(name) ? 'above' : 'below';
+  const bound = RULES[name].bound === 'most' ? 'above' : 'below';
   const against =
     source === 'input'
       ? `the limit ${show(limit)}`
-      : `${show(limit)}, the limit that ${source} ${show(origin as number)} leaves`;
+      : `${show(limit)}, the limit that ${source} ${show(stored ?? Number.NaN)} leaves`;
   if (figure === null) {
     const sentence = `There is no ${name} to hold against ${against}: no float output has rows; drop the limit or use min-similarity.`;
     return { ...held, verdict: 'fail', sentence };
@@ -106,7 +131,7 @@ function gate(
   const verdict = name === 'speedup' ? speedVerdict(speed, limit) : passes(name, figure, limit) ? 'pass' : 'fail';
   if (verdict === 'pass') return { ...held, verdict, sentence: '' };
   if (verdict === 'fail') {
-    return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${ADVICE[name]}.` };
+    return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${RULES[name].advice}.` };
   }
   const pairs = speed.modelMs.length;
   const interval = speed.interval
@@ -116,8 +141,14 @@ function gate(
   return { ...held, verdict, sentence };
 }
 
+function limitOf(name: FigureName, limits: Limits): number | undefined {
+  const { option, byDefault } = RULES[name];
+  const given = limits[option];
+  return given === null ? undefined : (given ?? byDefault);
+}
+
 function passes(name: FigureName, figure: number, limit: number): boolean {
-  return LOWER_IS_BETTER.has(name) ? figure <= limit : figure >= limit;
+  return RULES[name].bound === 'most' ? figure <= limit : figure >= limit;
 }
 
 function speedVerdict({ interval }: Speed, limit: number): Verdict {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { median } from '../runtime/index.ts';
-import type { FigureName } from './gates.ts';
+import { FIGURES, type FigureName } from './gates.ts';
 
 /** A line of the history: the figures of one run. */
 export interface HistoryEntry {
@@ -51,9 +51,8 @@ export async function appendHistory(file: string, entry: HistoryEntry): Promise<
  * Median of each figure over past runs; the speed-up only over those on the same CPU. A figure without any is absent.
  */
 export function medianFigures(entries: readonly HistoryEntry[], cpu: string): Partial<Record<FigureName, number>> {
-  const names: FigureName[] = ['similarity', 'agreement', 'mse', 'mae', 'speedup'];
   const medians: Partial<Record<FigureName, number>> = {};
-  for (const name of names) {
+  for (const name of FIGURES) {
     const comparable = name === 'speedup' ? entries.filter((entry) => entry.cpu === cpu) : entries;
     const values = comparable.flatMap(({ figures }) => figures[name] ?? []);
     if (values.length > 0) medians[name] = median(values);

@@ -24,6 +24,12 @@ export interface Subject {
   size: number;
 }
 
+/** The two models of a comparison. */
+export interface Subjects {
+  reference: Subject;
+  model: Subject;
+}
+
 /** @throws InputError for a file that is no model */
 export async function readSubject(path: string): Promise<Subject> {
   const model = await readModel(path);
