@@ -1,7 +1,11 @@
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadRunnerServices } from '../entry.ts';
 import { messageOf } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
+import { type DecisionStore, MAX_DECISIONS_BYTES } from '../quantize/index.ts';
+import { readRegularFile } from '../read-file.ts';
 import type { Log } from '../receipt/index.ts';
 
 /** Folders kept between runs, by key. A broken or absent cache service is a warning and never a failure. */
@@ -36,5 +40,40 @@ export function runnerCache(env: NodeJS.ProcessEnv, log: Log): Cache | undefined
         const { saveCache } = await loadRunnerServices();
         await saveCache([folder], key);
       }),
+  };
+}
+
+/** Decisions of quantizing in a runner's cache service: an entry is a folder of one file. */
+export function decisionStore(cache: Cache, log: Log): DecisionStore {
+  const entry = (key: string) => {
+    const folder = path.join(cache.folder, key);
+    return { folder, file: path.join(folder, 'decisions.json'), name: `onnx-quantize-decisions-${key}` };
+  };
+  return {
+    async get(key) {
+      const { folder, file, name } = entry(key);
+      await rm(folder, { recursive: true, force: true });
+      try {
+        if (!(await cache.restore(folder, name))) return undefined;
+        return await readRegularFile(file, 'The cached decisions', MAX_DECISIONS_BYTES);
+      } catch (error) {
+        log.warning(`${messageOf(error)} They are made anew.`);
+        return undefined;
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+    async put(key, text) {
+      const { folder, file, name } = entry(key);
+      try {
+        makeFolder(folder);
+        await writeFile(file, text);
+        await cache.save(folder, name);
+      } catch (error) {
+        log.warning(`The decisions were not cached (${messageOf(error)}); the next run makes them anew.`);
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
   };
 }

@@ -85,7 +85,7 @@ const threads = {
 } as const;
 const cache = {
   "type": "boolean",
-  "description": "Keep results in the cache service, by SHA-256 of the model, options and tool version.",
+  "description": "Keep what a method decides after measuring in the cache service, by SHA-256 of model, samples, all options and tool version. Models are never cached. Does nothing for dynamic, weight-only and fp16.",
   "default": "false"
 } as const;
 const ort_path = {

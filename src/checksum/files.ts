@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { readRegularFileIfThere } from '../read-file.ts';
 import { replaceFile } from '../receipt/index.ts';
 import type { FileDigests } from './digest.ts';
 import { type ChunkedSums, formatChunkedSums, formatSums, parseChunkedSums, parseSums, type Sums } from './manifest.ts';
@@ -28,8 +28,8 @@ export function locateManifest(manifest: string, files: readonly string[]): Mani
  * @throws InputError where one is there and unreadable or broken.
  */
 export async function readManifest(paths: ManifestPaths): Promise<{ sums?: Sums; chunked?: ChunkedSums }> {
-  const sums = await readIfThere(paths.sums);
-  const chunked = await readIfThere(paths.chunked);
+  const sums = await readRegularFileIfThere(paths.sums, 'The manifest');
+  const chunked = await readRegularFileIfThere(paths.chunked, 'The manifest');
   return {
     ...(sums === undefined ? {} : { sums: parseSums(sums, paths.sums) }),
     ...(chunked === undefined ? {} : { chunked: parseChunkedSums(chunked, paths.chunked) }),
@@ -57,17 +57,6 @@ export async function mergeManifest(paths: ManifestPaths, digests: ReadonlyMap<s
     chunks.set(name, digest);
   }
   await writeManifest(paths, { entries, comments: sums?.comments ?? [] }, chunks);
-}
-
-async function readIfThere(file: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new InputError(`The manifest ${file} cannot be read (${messageOf(error)}): check what it is.`, {
-      cause: error,
-    });
-  }
 }
 
 async function write(file: string, text: string): Promise<void> {

@@ -24,6 +24,7 @@ import {
   writeReceipt,
 } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
+import type { DecisionStore } from './cached.ts';
 import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
 import { type Draft, draft, type Plan } from './plan.ts';
 import { planText } from './report.ts';
@@ -45,6 +46,8 @@ export interface QuantizeContext {
   now?: (() => Date) | undefined;
   /** The machine, for the receipt. Default: this one. */
   environment?: (() => Environment) | undefined;
+  /** Decisions of earlier runs, for methods that measure before they decide. */
+  decisions?: DecisionStore | undefined;
 }
 
 export interface QuantizeResult {
@@ -77,8 +80,6 @@ export interface QuantizeResults extends Record<string, unknown> {
   notes: string[];
   warnings: string[];
   nodes: Plan['nodes'];
-  /** When the result was made, ISO 8601 in UTC, where it was taken from a cache instead of made. */
-  fromCache?: string;
 }
 
 /** Largest finite half-precision number. */
@@ -279,12 +280,12 @@ function dryResult(model: Model, settings: Settings, plan: Plan): Omit<QuantizeR
 }
 
 /** Where the receipt of a run goes. */
-export function receiptOf({ output, reportDirectory }: Settings): string {
+function receiptOf({ output, reportDirectory }: Settings): string {
   return receiptPath(output, 'quantize', reportDirectory);
 }
 
 /** Files as the receipt at `receipt` lists them. */
-export function identitiesOf(
+function identitiesOf(
   role: FileIdentity['role'],
   digests: readonly FileDigest[],
   paths: readonly string[],
@@ -300,7 +301,7 @@ export function identitiesOf(
 }
 
 /** The options as the action was given them: kebab-case names, text. */
-export function inputsOf(options: QuantizeOptions): Record<string, string> {
+function inputsOf(options: QuantizeOptions): Record<string, string> {
   const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== '');
   return Object.fromEntries(
     given.map(([key, value]) => [
@@ -311,7 +312,7 @@ export function inputsOf(options: QuantizeOptions): Record<string, string> {
 }
 
 /** Counts bytes and says how many there are so far. */
-export function progress(log: Log, label: string, total: number): (bytes: number) => void {
+function progress(log: Log, label: string, total: number): (bytes: number) => void {
   let done = 0;
   return (bytes) => {
     done += bytes;

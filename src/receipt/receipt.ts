@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { readRegularFile } from '../read-file.ts';
 import { VERSION } from '../version.generated.ts';
 import { replaceFile } from './replace-file.ts';
 
@@ -102,23 +102,16 @@ export async function writeReceipt<Results>(receipt: Receipt<Results>, file: str
   }
 }
 
+/** The receipt of a model of 100,000 nodes has some 20 MB. */
+const MAX_RECEIPT_BYTES = 32 * 2 ** 20;
+
 /**
  * Reads a receipt and checks all that every receipt has; `results` is its action's business.
  * @throws InputError, one sentence, where the file is missing, no JSON, or no receipt of this schema.
  */
 export async function readReceipt(file: string): Promise<Receipt> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    throw new InputError(
-      `The receipt ${file} cannot be read (${messageOf(error)}): run the action that writes it first.`,
-      {
-        cause: error,
-      },
-    );
-  }
-  return parseReceipt(text, file);
+  const bytes = await readRegularFile(file, 'The receipt', MAX_RECEIPT_BYTES);
+  return parseReceipt(bytes.toString('utf8'), file);
 }
 
 /** `readReceipt` for a text already read; `name` is what errors call it. */

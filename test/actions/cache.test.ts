@@ -1,106 +1,58 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Cache } from '../../src/actions/cache.ts';
+import { type Cache, decisionStore } from '../../src/actions/cache.ts';
 import { compare } from '../../src/actions/compare.ts';
 import { getInputs } from '../../src/actions/inputs.ts';
 import { quantize } from '../../src/actions/quantize.ts';
 import { readReceipt, silentLog } from '../../src/receipt/index.ts';
-import { saveExternalModel, saveModel } from '../support/onnx-builder.ts';
+import { saveModel } from '../support/onnx-builder.ts';
 import { smallModel } from '../support/small-model.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();
 
 describe('quantize with cache', () => {
-  it('keeps a result and puts it in place again, byte for byte, with a receipt of its own', async () => {
+  it('keeps no model, and says that the method has nothing to keep', async () => {
     const { folder, run, entries } = workplace();
     saveModel(folder, smallModel());
-    const first = await run({ report: 'one' });
-    expect(entries()).toHaveLength(1);
-    const made = readFileSync(path.join(folder, 'model_int8.onnx'));
-    writeFileSync(path.join(folder, 'model_int8.onnx'), 'old');
-
-    const second = await run({ report: 'two', threads: '1' });
-    expect(second.warnings).toEqual([]);
-    expect(second.said.join('\n')).toContain('Taken from the cache');
-    expect(second.said.join('\n')).not.toContain('Writing');
-    expect(readFileSync(path.join(folder, 'model_int8.onnx'))).toEqual(made);
-    expect(second.outputs).toEqual({ ...first.outputs, report: expect.stringContaining('two') });
-    const [before, after] = await Promise.all(
-      [first, second].map(({ outputs }) => readReceipt(String(outputs.report))),
-    );
-    expect(after).toMatchObject({
-      modelRoot: before!.modelRoot,
-      inputs: { threads: '1', report: after!.inputs.report },
-    });
-    expect(after!.results).toMatchObject({ fromCache: before!.createdAt, nodesQuantized: 2 });
-    expect(before!.results).not.toHaveProperty('fromCache');
-    expect(after!.files.map(({ root, role }) => [root, role])).toEqual(before!.files.map((f) => [f.root, f.role]));
-    expect(second.summary).toContain('Taken from the cache');
-  });
-
-  it('keeps external data with its graph', async () => {
-    const { folder, run, entries } = workplace();
-    saveExternalModel(folder, smallModel());
-    const first = await run({});
-    expect(first.outputs.data).toMatch(/model_int8\.onnx\.data$/);
-    const again = await run({});
-    expect(again.outputs).toEqual(first.outputs);
-    expect(again.said.join('\n')).toContain('Taken from the cache');
-    expect(entries()).toHaveLength(1);
-  });
-
-  it('makes another result for another model, option or name', async () => {
-    const { folder, run, entries } = workplace();
-    saveModel(folder, smallModel());
-    await run({});
-    await run({ method: 'weight-only' });
-    await run({ output: path.join(folder, 'other.onnx') });
-    saveModel(
-      folder,
-      smallModel((weights) => weights.fill(0.5, 0, 9)),
-    );
-    const last = await run({});
-    expect(last.said.join('\n')).not.toContain('Taken from the cache');
-    expect(entries()).toHaveLength(4);
-  });
-
-  it.each([
-    ['a byte differs', (entry: string) => damage(path.join(entry, 'model_int8.onnx')), 'digests'],
-    ['the model is cut', (entry: string) => truncateSync(path.join(entry, 'model_int8.onnx'), 100), 'truncated'],
-    ['the receipt is empty', (entry: string) => truncateSync(path.join(entry, 'quantize.json'), 0), 'not JSON'],
-    [
-      'the receipt is about another model',
-      (entry: string) => {
-        const file = path.join(entry, 'quantize.json');
-        const receipt = JSON.parse(readFileSync(file, 'utf8'));
-        receipt.files[0].root = '0'.repeat(64);
-        writeFileSync(file, JSON.stringify(receipt));
-      },
-      'another model',
-    ],
-  ])('warns and quantizes where %s', async (_, harm, reason) => {
-    const { folder, run, entries } = workplace();
-    saveModel(folder, smallModel());
-    const first = await run({});
-    harm(entries()[0]!);
-    const { outputs, warnings } = await run({});
-    expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toContain(reason);
-    expect(outputs).toEqual(first.outputs);
-    expect((await readReceipt(String(outputs.report))).results).not.toHaveProperty('fromCache');
-  });
-
-  it('is a plain run where it is off, dry, or without a service, and says the last', async () => {
-    const { folder, run, entries } = workplace();
-    saveModel(folder, smallModel());
-    const alone = await run({}, { service: false });
-    expect(alone.warnings).toEqual([]);
-    expect(alone.said.filter((line) => line.includes('no cache service'))).toHaveLength(1);
-    await run({ cache: 'false' });
-    await run({ 'dry-run': 'true' });
+    for (const method of ['dynamic', 'weight-only', 'fp16']) {
+      const { said, warnings, outputs } = await run({ method });
+      expect(said.join('\n')).toContain(`Input "cache" does nothing for method ${method}`);
+      expect(warnings).toEqual([]);
+      expect(existsSync(String(outputs.model))).toBe(true);
+    }
     expect(entries()).toEqual([]);
+  });
+});
+
+describe('the store of decisions', () => {
+  const key = 'ab'.repeat(32);
+
+  it('gives back what was put, and leaves nothing in its folder', async () => {
+    const { cache, service } = workplace();
+    const store = decisionStore(cache, silentLog);
+    expect(await store.get(key)).toBeUndefined();
+    await store.put(key, 'text');
+    expect((await store.get(key))?.toString()).toBe('text');
+    expect(readdirSync(service)).toEqual([`onnx-quantize-decisions-${key}`]);
+    expect(readdirSync(cache.folder)).toEqual([]);
+  });
+
+  it('takes an entry without the file, or with a link in its place, for none', async () => {
+    const { cache, service } = workplace();
+    const warnings: string[] = [];
+    const store = decisionStore(cache, { ...silentLog, warning: (message) => warnings.push(message) });
+    const entry = path.join(service, `onnx-quantize-decisions-${key}`);
+    mkdirSync(entry);
+    expect(await store.get(key)).toBeUndefined();
+    symlinkSync(path.join(entry, 'nothing'), path.join(entry, 'decisions.json'));
+    expect(await store.get(key)).toBeUndefined();
+    expect(warnings).toEqual([
+      expect.stringMatching(/does not exist.*made anew/),
+      expect.stringMatching(/link to nothing.*made anew/),
+    ]);
+    expect(readdirSync(cache.folder)).toEqual([]);
   });
 });
 
@@ -169,12 +121,5 @@ function workplace() {
     expect(readdirSync(cache.folder)).toEqual([]);
     return { ...result, said, warnings };
   };
-  return { folder, run, cache, entries: () => readdirSync(service).map((name) => path.join(service, name)) };
-}
-
-function damage(file: string): void {
-  const bytes = readFileSync(file);
-  const at = bytes.length >> 1;
-  bytes[at] = bytes[at]! ^ 1;
-  writeFileSync(file, bytes);
+  return { folder, run, cache, service, entries: () => readdirSync(service).map((name) => path.join(service, name)) };
 }

@@ -8,7 +8,7 @@ import { commitAll, makeSandbox, OUR_REPOSITORY, OUR_SHA, removeSandbox, type Sa
 
 const missing = missingTool();
 
-/** Results and the runtime through the runner's cache service, which speaks the first version of its protocol. */
+/** The runtime through the runner's cache service, which speaks the first version of its protocol. */
 describe.skipIf(missing)(`the cache service of a runner${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let sandbox: Sandbox;
   let broken: Server | undefined;
@@ -48,18 +48,12 @@ jobs:
     if (sandbox) removeSandbox(sandbox);
   });
 
-  it('gives the second run the result and the runtime of the first', async () => {
+  it('gives the second run the runtime of the first, and never a model', async () => {
     const first = await run();
-    expect(first.output).not.toContain('Taken from the cache');
     expect(first.receipts.validate.results.runtime.source).toBe('download');
-    const made = ['model_int8.onnx', 'model_int8.onnx.data'].map((name) => readFileSync(path.join(models, name)));
-
     const second = await run();
-    expect(second.output).toContain('Taken from the cache');
-    expect(second.receipts.quantize.results.fromCache).toBe(first.receipts.quantize.createdAt);
     expect(second.receipts.validate.results.runtime.source).toBe('cache');
-    const again = ['model_int8.onnx', 'model_int8.onnx.data'].map((name) => readFileSync(path.join(models, name)));
-    expect(again).toEqual(made);
+    for (const { output } of [first, second]) expect(output).toContain('Input "cache" does nothing for method dynamic');
   });
 
   it('that is broken costs warnings and nothing else', async () => {
@@ -75,7 +69,6 @@ jobs:
     expect(new Set(asked)).toEqual(new Set(['GET', 'POST']));
     expect(output).toMatch(/::warning::.*(restore|save).*500/i);
     expect(output).not.toContain('::error');
-    expect(receipts.quantize.results).not.toHaveProperty('fromCache');
     expect(receipts.validate.results.runtime.source).toBe('download');
   });
 
