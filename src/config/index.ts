@@ -2,15 +2,15 @@
 export type { Budget, ComponentMemory } from './check/budget.ts';
 export { type CheckOptions, type CheckResult, checkConfig } from './check/check.ts';
 export { ANNOTATIONS_PER_KIND, annotations, type Finding } from './check/findings.ts';
-export type { HistoryEntry, KeyChange, ReceiptMention } from './history.ts';
-export type { Fault, FaultPoint } from './live.ts';
-export type { ModelIdentity } from './models.ts';
+export type { ModelIdentity } from './evidence/models.ts';
+export { memoryLimitMb } from './evidence/receipts.ts';
+export type { Fault, FaultPoint } from './live/change.ts';
 export { type ConfigContext, DEFAULT_MEMORY_KEY, DEFAULT_MODEL_PATH_KEY, type LiveOptions } from './options.ts';
-export { UNKNOWN_ROOT } from './outcome.ts';
-export { type ChangeOutcome, type PromoteOptions, promote } from './promote.ts';
-export { memoryLimitMb } from './receipts.ts';
+export { type ChangeOutcome, UNKNOWN_ROOT } from './outcome.ts';
+export { type PromoteOptions, promote } from './promote.ts';
 export { type RollbackOptions, rollback } from './rollback.ts';
-export type { ServiceOptions, Step } from './service.ts';
+export type { ServiceOptions, Step } from './service/service.ts';
+export type { HistoryEntry, KeyChange, ReceiptMention } from './states/history.ts';
 export {
   type AppliedEdit,
   type EditOptions,

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import type { Log } from '../receipt/index.ts';
-import type { Fault } from './live.ts';
-import type { ServiceOptions } from './service.ts';
+import type { Fault } from './live/change.ts';
+import type { ServiceOptions } from './service/service.ts';
 
 /** What promote and rollback have in common. Names are those of the action's inputs. */
 export interface LiveOptions extends ServiceOptions {

@@ -1,11 +1,51 @@
 import path from 'node:path';
 import { rootOf } from '../model/index.ts';
-import { createReceipt, pathInReceipt, receiptPath, type Verdict, writeReceipt } from '../receipt/index.ts';
+import {
+  createReceipt,
+  pathInReceipt,
+  type Receipt,
+  receiptPath,
+  type Verdict,
+  writeReceipt,
+} from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
-import type { ModelIdentity } from './models.ts';
-import { modelFile } from './models.ts';
+import type { ModelIdentity } from './evidence/models.ts';
+import { modelFile } from './evidence/models.ts';
 import type { ConfigContext, LiveOptions } from './options.ts';
-import type { ChangeOutcome } from './promote.ts';
+import type { Step } from './service/service.ts';
+import type { HistoryEntry } from './states/history.ts';
+import type { AppliedEdit } from './yaml/edit.ts';
+
+/** What came of a promotion or a rollback. */
+export interface ChangeOutcome {
+  verdict: Verdict;
+  /** One sentence each: what failed, and what to do. */
+  failures: string[];
+  warnings: string[];
+  /** Whether the config (the live one; with `pull-request` the proposed one) is different now. */
+  changed: boolean;
+  previousModelPath?: string;
+  /** MB. */
+  previousMemoryMb?: number;
+  modelPath?: string;
+  memoryMb?: number;
+  edits: AppliedEdit[];
+  /** The changed lines, `-` before and `+` after. */
+  diff: string;
+  /** What was done to the service, on the way there and, where it failed, back. */
+  steps: Step[];
+  /** The history entry, where one was written. */
+  entry?: HistoryEntry;
+  commit?: string;
+  /** Address of the pull request. */
+  pullRequest?: string;
+  receipt: Receipt;
+  /** Path of the receipt; absent in a dry run. */
+  report?: string;
+}
+
+export const NO_HEALTH =
+  "No 'health-command' or 'health-url' is given, so nothing proves that the service runs what the config says.";
 
 /** An outcome before its receipt. */
 export interface Unreported extends Omit<ChangeOutcome, 'verdict' | 'receipt' | 'report'> {

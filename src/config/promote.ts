@@ -1,23 +1,9 @@
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import type { Receipt, Verdict } from '../receipt/index.ts';
 import { type Delivery, deliverCommit } from './delivery/commit.ts';
 import { proposeEdit } from './delivery/pull-request.ts';
 import { readRepositoryFile, repositoryOf } from './delivery/repository.ts';
-import { lineDiff } from './diff.ts';
-import { readConfig, sha256 } from './files.ts';
-import type { HistoryEntry, KeyChange } from './history.ts';
-import { applyChange } from './live.ts';
-import { identifyModel, type ModelIdentity, modelFile, modelPathOf, sketchModel } from './models.ts';
-import {
-  actor,
-  type ConfigContext,
-  DEFAULT_MEMORY_KEY,
-  DEFAULT_MODEL_PATH_KEY,
-  type LiveOptions,
-  newId,
-} from './options.ts';
-import { reportChange, type Unreported } from './outcome.ts';
+import { identifyModel, type ModelIdentity, modelFile, modelPathOf, sketchModel } from './evidence/models.ts';
 import {
   type FiledReceipt,
   gateReceipts,
@@ -26,10 +12,23 @@ import {
   mention,
   readReceipts,
   receiptsFor,
-} from './receipts.ts';
-import { openService, type Step } from './service.ts';
-import { withLiveConfig } from './session.ts';
+} from './evidence/receipts.ts';
+import { applyChange } from './live/change.ts';
+import { readConfig, sha256 } from './live/files.ts';
+import { withLiveConfig } from './live/session.ts';
+import {
+  actor,
+  type ConfigContext,
+  DEFAULT_MEMORY_KEY,
+  DEFAULT_MODEL_PATH_KEY,
+  type LiveOptions,
+  newId,
+} from './options.ts';
+import { type ChangeOutcome, NO_HEALTH, reportChange, type Unreported } from './outcome.ts';
+import { openService } from './service/service.ts';
+import type { HistoryEntry, KeyChange } from './states/history.ts';
 import type { ValueFacts } from './yaml/comment.ts';
+import { lineDiff } from './yaml/diff.ts';
 import { type AppliedEdit, type EditResult, editYaml, type KeyEdit, readKey } from './yaml/edit.ts';
 import { readScalar } from './yaml/scalar.ts';
 
@@ -51,34 +50,6 @@ export interface PromoteOptions extends LiveOptions {
   delivery?: 'file' | 'commit' | 'pull-request' | undefined;
   token?: string | undefined;
   branch?: string | undefined;
-}
-
-/** What came of a promotion or a rollback. */
-export interface ChangeOutcome {
-  verdict: Verdict;
-  /** One sentence each: what failed, and what to do. */
-  failures: string[];
-  warnings: string[];
-  /** Whether the config (the live one; with `pull-request` the proposed one) is different now. */
-  changed: boolean;
-  previousModelPath?: string;
-  /** MB. */
-  previousMemoryMb?: number;
-  modelPath?: string;
-  memoryMb?: number;
-  edits: AppliedEdit[];
-  /** The changed lines, `-` before and `+` after. */
-  diff: string;
-  /** What was done to the service, on the way there and, where it failed, back. */
-  steps: Step[];
-  /** The history entry, where one was written. */
-  entry?: HistoryEntry;
-  commit?: string;
-  /** Address of the pull request. */
-  pullRequest?: string;
-  receipt: Receipt;
-  /** Path of the receipt; absent in a dry run. */
-  report?: string;
 }
 
 /**
@@ -140,9 +111,6 @@ export async function promote(options: PromoteOptions, context: ConfigContext): 
     });
   });
 }
-
-export const NO_HEALTH =
-  "No 'health-command' or 'health-url' is given, so nothing proves that the service runs what the config says.";
 
 async function propose(
   options: PromoteOptions,

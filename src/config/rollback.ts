@@ -2,11 +2,10 @@ import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { deliverCommit } from './delivery/commit.ts';
 import { repositoryOf } from './delivery/repository.ts';
-import { lineDiff } from './diff.ts';
-import { readConfig, sha256 } from './files.ts';
-import { type HistoryEntry, type KeyChange, readHistory } from './history.ts';
-import { applyChange, undoEdits } from './live.ts';
-import { type ModelIdentity, modelFile, modelPathOf, sketchModel, verifyModel } from './models.ts';
+import { type ModelIdentity, modelFile, modelPathOf, sketchModel, verifyModel } from './evidence/models.ts';
+import { applyChange, undoEdits } from './live/change.ts';
+import { readConfig, sha256 } from './live/files.ts';
+import { withLiveConfig } from './live/session.ts';
 import {
   actor,
   type ConfigContext,
@@ -15,10 +14,11 @@ import {
   type LiveOptions,
   newId,
 } from './options.ts';
-import { reportChange, type Unreported } from './outcome.ts';
-import { type ChangeOutcome, keyChange, NO_HEALTH } from './promote.ts';
-import { openService } from './service.ts';
-import { withLiveConfig } from './session.ts';
+import { type ChangeOutcome, NO_HEALTH, reportChange, type Unreported } from './outcome.ts';
+import { keyChange } from './promote.ts';
+import { openService } from './service/service.ts';
+import { type HistoryEntry, type KeyChange, readHistory } from './states/history.ts';
+import { lineDiff } from './yaml/diff.ts';
 import { editYaml, type KeyEdit, readKey } from './yaml/edit.ts';
 
 export interface RollbackOptions extends LiveOptions {

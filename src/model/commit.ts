@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
+import { type Lock, takeLock } from '../lock.ts';
 import { makeFolder } from '../make-folder.ts';
 import { digestFile } from './digest.ts';
-import { type Lock, takeLock } from './lock.ts';
 import { namedLocations } from './read.ts';
 
 /** An output in the making. Whoever opens one ends it with `commit` or `abort`. */
@@ -55,7 +55,7 @@ export function openOutput(output: string): ModelOutput {
   const lock = explained(output, () => {
     refuseOddTarget(target, output);
     firstMade = makeFolder(directory);
-    const taken = takeLock(path.join(directory, `.${base}.lock`), `"${output}"`);
+    const taken = takeLock(path.join(directory, `.${base}.lock`), { what: `"${output}"` });
     removeTemporaries(directory, base);
     return taken;
   });

@@ -211,7 +211,7 @@ describe('two runs at once', () => {
     const both = await Promise.all([runVerb('promote', promotion(slow)), runVerb('promote', promotion(slow))]);
     expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
     const loser = both.find(({ code }) => code === 1)!;
-    expect(loser.output).toMatch(/Another run is at work on this config: promote by process \d+ on .* since /);
+    expect(loser.output).toMatch(/Another run \(promote by process \d+ since .*\) is at work on this config/);
     expect(await site.history()).toHaveLength(1);
   });
 

@@ -1,5 +1,5 @@
-import type { FiledReceipt } from '../receipts.ts';
-import { residentMb } from '../receipts.ts';
+import type { FiledReceipt } from '../evidence/receipts.ts';
+import { residentMb } from '../evidence/receipts.ts';
 import { scalarOf } from '../yaml/edit.ts';
 import { findKey } from '../yaml/keys.ts';
 import type { YamlFile } from '../yaml/parse.ts';

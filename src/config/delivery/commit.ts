@@ -1,7 +1,7 @@
 import { InputError } from '../../errors.ts';
-import type { HistoryEntry } from '../history.ts';
+import type { FiledReceipt } from '../evidence/receipts.ts';
 import type { ConfigContext } from '../options.ts';
-import type { FiledReceipt } from '../receipts.ts';
+import type { HistoryEntry } from '../states/history.ts';
 import { editYaml, type KeyEdit } from '../yaml/edit.ts';
 import {
   commitFiles,

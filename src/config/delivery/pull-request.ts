@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { loadRunnerServices } from '../../entry.ts';
 import { InputError, messageOf } from '../../errors.ts';
-import { lineDiff } from '../diff.ts';
+import type { FiledReceipt } from '../evidence/receipts.ts';
 import type { ConfigContext } from '../options.ts';
-import type { FiledReceipt } from '../receipts.ts';
+import { lineDiff } from '../yaml/diff.ts';
 import { editYaml } from '../yaml/edit.ts';
 import { commitMessage, type Delivery, receiptCopies } from './commit.ts';
 import { commitFiles, fetchBase, fetchBranch, pushCommit, type Repository, readRepositoryFile } from './repository.ts';

@@ -1,10 +1,10 @@
 import { appendFile, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../receipt/index.ts';
-import { syncFolder } from './files.ts';
-import type { ModelIdentity } from './models.ts';
-import type { YamlScalar } from './yaml/scalar.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import type { Log } from '../../receipt/index.ts';
+import type { ModelIdentity } from '../evidence/models.ts';
+import { syncFolder } from '../live/files.ts';
+import type { YamlScalar } from '../yaml/scalar.ts';
 
 /** A key's change. An absent `from` or `to` means that the key was not, or is no longer, there. */
 export interface KeyChange {

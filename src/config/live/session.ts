@@ -1,11 +1,12 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError } from '../errors.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import { type Lock, waitForLock } from '../../lock.ts';
+import { makeFolder } from '../../make-folder.ts';
+import { actor, type ConfigContext } from '../options.ts';
+import type { Service } from '../service/service.ts';
+import { type LiveContext, type Recovery, recover } from './change.ts';
 import { type LiveConfig, locateConfig } from './files.ts';
-import { type LiveContext, type Recovery, recover } from './live.ts';
-import { type Lock, takeLock } from './lock.ts';
-import { actor, type ConfigContext } from './options.ts';
-import type { Service } from './service.ts';
 
 /** A run that has the live config to itself. */
 export interface LiveSession {
@@ -46,20 +47,21 @@ export async function withLiveConfig<T>(
 
   const stopFile = path.join(live.state, 'stop');
   let preempted = false;
-  const lock: Lock = await takeLock(live.state, {
+  makeStateFolder(live.state);
+  const lock: Lock = await waitForLock(path.join(live.state, 'lock'), {
+    what: 'this config',
     action,
-    log,
     now: now(),
-    ...(action === 'rollback'
-      ? {
-          waitMs: PREEMPT_MS,
-          onWait: async (owner) => {
-            preempted = true;
-            log.warning(`A ${owner.action} is at work; asking it to stop and roll back first.`);
-            await writeFile(stopFile, JSON.stringify({ token: owner.token, by: actor(env).who }));
-          },
-        }
-      : {}),
+    warn: (sentence) => log.warning(sentence),
+    onWait: async (owner, waitedMs) => {
+      if (action !== 'rollback' || waitedMs > PREEMPT_MS) return false;
+      if (!preempted) {
+        log.warning(`A ${owner.action ?? 'run'} is at work; asking it to stop and roll back first.`);
+        await writeFile(stopFile, JSON.stringify({ token: owner.token, by: actor(env).who }));
+      }
+      preempted = true;
+      return true;
+    },
   });
   try {
     await rm(stopFile, { force: true });
@@ -74,7 +76,7 @@ export async function withLiveConfig<T>(
     }
     return await work({ live, projectRoot, context: { ...liveContext, interrupted }, recovery, preempted });
   } finally {
-    await lock.release();
+    lock.release();
   }
 }
 
@@ -84,5 +86,15 @@ async function stopRequest(file: string, token: string): Promise<string | undefi
     return request.token === token ? `a rollback was asked for by ${request.by}` : undefined;
   } catch {
     return undefined; // No request, or one that is just being written: the next look will see it.
+  }
+}
+
+function makeStateFolder(folder: string): void {
+  try {
+    makeFolder(folder);
+  } catch (cause) {
+    throw new InputError(`'${folder}' cannot be made (${messageOf(cause)}): run as the owner of the config's folder.`, {
+      cause,
+    });
   }
 }

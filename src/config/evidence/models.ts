@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
-import { CHUNK_BYTES, digestFiles, modelFiles, rootOf } from '../model/index.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import { CHUNK_BYTES, digestFiles, modelFiles, rootOf } from '../../model/index.ts';
 
 /** A file of a model as it was: size, and the digests of some or all of its 64 MiB chunks. */
 export interface FileState {

@@ -1,4 +1,4 @@
-import { InputError } from '../errors.ts';
+import { InputError } from '../../errors.ts';
 
 /**
  * Splits a command line into its arguments, as a shell would without being one: blanks separate, single and double

@@ -1,10 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../receipt/index.ts';
-import { parseReceipt, type Receipt } from '../receipt/index.ts';
-import { sha256 } from './files.ts';
-import type { ReceiptMention } from './history.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import type { Log } from '../../receipt/index.ts';
+import { parseReceipt, type Receipt } from '../../receipt/index.ts';
+import { sha256 } from '../live/files.ts';
+import type { ReceiptMention } from '../states/history.ts';
 
 /** A receipt as it lies on disk. */
 export interface FiledReceipt {

@@ -1,12 +1,12 @@
 import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
-import { makeFolder } from '../make-folder.ts';
-import type { Log } from '../receipt/index.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import { makeFolder } from '../../make-folder.ts';
+import type { Log } from '../../receipt/index.ts';
+import type { Service, ServiceContext, Step } from '../service/service.ts';
+import { appendHistory, type HistoryEntry, type KeyChange, readHistory } from '../states/history.ts';
+import { editYaml, type KeyEdit } from '../yaml/edit.ts';
 import { type LiveConfig, readConfig, replaceFile, sha256, syncFolder } from './files.ts';
-import { appendHistory, type HistoryEntry, type KeyChange, readHistory } from './history.ts';
-import type { Service, ServiceContext, Step } from './service.ts';
-import { editYaml, type KeyEdit } from './yaml/edit.ts';
 
 /** Moments at which a test may end the process, to prove that the next run can cope. */
 export type FaultPoint =

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InputError, messageOf } from '../errors.ts';
-import type { Log } from '../receipt/index.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import type { Log } from '../../receipt/index.ts';
+import { graphSha256, modelFile } from '../evidence/models.ts';
+import { splitKey } from '../yaml/keys.ts';
 import { splitCommand } from './argv.ts';
-import { graphSha256, modelFile } from './models.ts';
-import { splitKey } from './yaml/keys.ts';
 
 /** How the service that reads the config is restarted and asked. */
 export interface ServiceOptions {

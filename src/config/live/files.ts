@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
+import { InputError, messageOf } from '../../errors.ts';
 
 /** A live config and the files that promotions keep beside it. All absolute; the config's links are followed. */
 export interface LiveConfig {
