@@ -1,4 +1,5 @@
 import { InputError } from '../errors.ts';
+import { logLine } from '../receipt/index.ts';
 import { VERSION } from '../version.generated.ts';
 import { checksum } from './checksum.ts';
 import { compare } from './compare.ts';
@@ -47,7 +48,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
   } else {
     const near = nearest(command, [...Object.keys(ACTIONS), 'preflight']);
     process.stderr.write(
-      `error: Unknown command "${command}"; ${near ? `did you mean "${near}"?` : `"${PROGRAM} --help" lists them.`}\n`,
+      `error: Unknown command "${logLine(command)}"; ${near ? `did you mean "${near}"?` : `"${PROGRAM} --help" lists them.`}\n`,
     );
     process.exitCode = 1;
   }
@@ -72,7 +73,7 @@ async function runCommand(command: ActionName | 'preflight', argv: readonly stri
     host.finish();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    process.stderr.write(`error: ${error.message}\n`);
+    process.stderr.write(`error: ${logLine(error.message)}\n`);
     process.exitCode = 1;
   }
 }

@@ -38,6 +38,7 @@ export async function perform<A extends ActionName>(
       host.fail('Cancelled; nothing half-written is left behind.');
       return 130;
     }
+    if (host.debug && !(error instanceof InputError)) for (const line of stackOf(error)) host.log.info(line);
     host.fail(explain(error, host.debug));
     return 1;
   }
@@ -46,13 +47,23 @@ export async function perform<A extends ActionName>(
 /** A user's mistake in one sentence; anything else as the bug that it is, its causes kept. */
 function explain(error: unknown, debug: boolean): string {
   if (error instanceof InputError) return error.message;
-  const causes: string[] = [];
+  const hint = debug ? '' : ' Run again with RUNNER_DEBUG=1 for the stack, and report it with the receipts.';
+  return `This is a bug in onnx-quantize-actions ${VERSION}: ${causesOf(error).map(messageOf).join(': ')}.${hint}`;
+}
+
+/** The stacks of an error and of its causes, by line. */
+function stackOf(error: unknown): string[] {
+  const stacks = causesOf(error).map((cause) => (cause instanceof Error && cause.stack) || messageOf(cause));
+  return stacks.flatMap((stack, index) => `${index > 0 ? 'caused by: ' : ''}${stack}`.split('\n'));
+}
+
+function causesOf(error: unknown): unknown[] {
+  const causes: unknown[] = [];
   for (let cause: unknown = error; cause !== undefined && causes.length < 8; ) {
-    causes.push(debug && cause instanceof Error ? (cause.stack ?? cause.message) : messageOf(cause));
+    causes.push(cause);
     cause = cause instanceof Error ? cause.cause : undefined;
   }
-  const hint = debug ? '' : ' Run again with RUNNER_DEBUG=1 for the stack, and report it with the receipts.';
-  return `This is a bug in onnx-quantize-actions ${VERSION}: ${causes.join(debug ? '\ncaused by: ' : ': ')}.${hint}`;
+  return causes;
 }
 
 function textOf(value: string | number | boolean | readonly string[] | undefined): string {

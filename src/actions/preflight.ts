@@ -4,6 +4,7 @@ import { readKey } from '../config/index.ts';
 import { InputError, messageOf } from '../errors.ts';
 import { modelFiles, readModel } from '../model/index.ts';
 import { type Plan, plan, settingsOf } from '../quantize/index.ts';
+import { logLine } from '../receipt/index.ts';
 import { availableMemory, resolveRuntime } from '../runtime/index.ts';
 import { getInputs, type Inputs } from './inputs.ts';
 import { bytes } from './progress.ts';
@@ -43,7 +44,7 @@ export async function preflight(
 
   const width = Math.max(...findings.map(({ subject }) => subject.length));
   for (const { subject, state, text } of findings) {
-    out.write(`${state.padEnd(8)}${subject.padEnd(width + 2)}${text}\n`);
+    out.write(`${state.padEnd(8)}${subject.padEnd(width + 2)}${logLine(text)}\n`);
   }
   const missing = findings.filter(({ state }) => state === 'missing').length;
   out.write(

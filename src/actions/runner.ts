@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import type { AnnotationProperties } from '@actions/core';
 import { loadRunnerServices } from '../entry.ts';
-import type { Log, Place } from '../receipt/index.ts';
+import { guardedLog, logLine, type Place } from '../receipt/index.ts';
 import { runnerCache } from './cache.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
@@ -13,7 +13,7 @@ const PROGRESS_INTERVAL_MS = 5000;
 export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Promise<Host> {
   const { core } = await loadRunnerServices();
   const due = throttle(PROGRESS_INTERVAL_MS, now);
-  const log: Log = {
+  const log = guardedLog({
     info: (message) => core.info(message),
     warning: (message, place) => core.warning(message, annotation(place)),
     error: (message, place) => core.error(message, annotation(place)),
@@ -21,7 +21,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
     progress: (progress) => {
       if (due(progress)) core.info(progressLine(progress));
     },
-  };
+  });
   let grouped = false;
   const endSteps = () => {
     if (grouped) core.endGroup();
@@ -35,7 +35,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
     temporaryFolder: env.RUNNER_TEMP || tmpdir(),
     step: (title) => {
       endSteps();
-      core.startGroup(title);
+      core.startGroup(logLine(title));
       grouped = true;
     },
     endSteps,
@@ -46,7 +46,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
       if (!env.GITHUB_STEP_SUMMARY || markdown === '') return;
       await core.summary.addRaw(markdown, true).write();
     },
-    fail: (message) => core.setFailed(message),
+    fail: (message) => core.setFailed(logLine(message)),
   };
 }
 

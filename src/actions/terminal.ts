@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import type { Place } from '../receipt/index.ts';
+import { guardedLog, logLine, type Place } from '../receipt/index.ts';
 import type { Host } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 
@@ -45,7 +45,7 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
   return {
     debug,
     temporaryFolder: tmpdir(),
-    log: {
+    log: guardedLog({
       info: say,
       warning: (message, place) => say(`${paint(33, 'warning:')} ${at(place)}${message}`),
       error: (message, place) => say(`${paint(31, 'error:')} ${at(place)}${message}`),
@@ -65,20 +65,25 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
         barShown = true;
         if (progress.done >= progress.total) clearBar();
       },
-    },
-    step: (title) => say(paint(1, `── ${title}`)),
+    }),
+    step: (title) => say(paint(1, `── ${logLine(title)}`)),
     endSteps: clearBar,
     input: (name) => flags.get(name),
     output: (name, value) => outputs.push([name, value]),
     secret: () => undefined,
     summary: async () => undefined,
-    fail: (message) => say(`${paint(31, 'error:')} ${message}`),
+    fail: (message) => say(`${paint(31, 'error:')} ${logLine(message)}`),
     finish() {
       clearBar();
       const shown = outputs.filter(([, value]) => value !== '');
       const width = Math.max(0, ...shown.map(([name]) => name.length));
       for (const [name, value] of shown) {
-        stdout.write(`${name.padEnd(width)}  ${value.replaceAll('\n', `\n${' '.repeat(width + 2)}`)}\n`);
+        stdout.write(
+          `${name.padEnd(width)}  ${value
+            .split('\n')
+            .map(logLine)
+            .join(`\n${' '.repeat(width + 2)}`)}\n`,
+        );
       }
     },
   };

@@ -1,3 +1,4 @@
+import { logLine } from '../receipt/index.ts';
 import type { Settings } from './options.ts';
 import type { Plan, PlannedNode } from './plan.ts';
 
@@ -20,14 +21,14 @@ export function planText(plan: Plan, settings: Settings): string {
   return [
     `Plan for ${settings.model} (${plan.method}) → ${settings.output}`,
     '',
-    ...aligned(rows),
+    ...aligned(rows.map((row) => row.map(logLine))),
     '',
-    ...others(plan.nodes.filter((node) => !withWeights.includes(node))),
+    ...others(plan.nodes.filter((node) => !withWeights.includes(node))).map(logLine),
     `Nodes quantized: ${plan.nodesQuantized} of ${plan.nodes.filter((node) => node.before > 0).length} with weights`,
     `Weights: ${bytes(before)} → ${bytes(after)}; ${share} % of the bytes are quantized`,
     `Disk: about ${bytes(plan.disk)} for the result; what stands at the output stays until it is complete`,
     `Memory: at most ${bytes(plan.quantizeMemory)} to quantize; about ${bytes(plan.loadedWeights)} of weights once loaded`,
-    ...plan.notes.map((note) => `Note: ${note}`),
+    ...plan.notes.map((note) => logLine(`Note: ${note}`)),
   ].join('\n');
 }
 

@@ -1,4 +1,4 @@
-export { type Log, type Place, type Progress, silentLog } from './log.ts';
+export { guardedLog, type Log, logLine, type Place, type Progress, silentLog } from './log.ts';
 export {
   type ActionName,
   createReceipt,

@@ -30,3 +30,47 @@ export const silentLog: Log = {
   debug() {},
   progress() {},
 };
+
+/** A line of a log is cut after so many characters: a name in a model may have millions. */
+const LONGEST_LINE = 8192;
+
+/**
+ * Text as one line of a log: what a model, a config or a service says begins no line of its own, is no workflow command
+ * (`::name::` at the start of a line, `##[name]` anywhere in it) and moves no cursor. Control characters, line and
+ * direction marks and lone surrogates come out as escapes. Every line that anybody reads goes through this.
+ */
+export function logLine(text: string): string {
+  const cut = text.length > LONGEST_LINE ? `${text.slice(0, LONGEST_LINE)}…` : text;
+  return cut
+    .replace(UNPRINTABLE, escaped)
+    .replace(/^(\s*)::/, '$1\\::')
+    .replaceAll('##[', '##\\[');
+}
+
+/** `log`, to which only whole lines come. */
+export function guardedLog(log: Log): Log {
+  return {
+    info: (message) => log.info(logLine(message)),
+    warning: (message, place) => log.warning(logLine(message), guarded(place)),
+    error: (message, place) => log.error(logLine(message), guarded(place)),
+    debug: (message) => log.debug(logLine(message)),
+    progress: (progress) => log.progress({ ...progress, label: logLine(progress.label) }),
+  };
+}
+
+/** Controls (C0, DEL, C1), line and paragraph separators, marks that turn the direction of text, lone surrogates. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+function escaped(character: string): string {
+  const known: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  const code = character.charCodeAt(0);
+  return known[character] ?? (code < 256 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, '0');
+}
+
+function guarded(place: Place | undefined): Place | undefined {
+  return place && { ...place, file: logLine(place.file) };
+}

@@ -62,7 +62,7 @@ export function inlineCode(text: string): string {
 export function codeBlock(text: string, language: string): string {
   const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
   const fence = '`'.repeat(longest + 1);
-  return `${fence}${language}\n${text.replace(/\n+$/, '')}\n${fence}`;
+  return `${fence}${language}\n${text.replace(/\n+$/, '').split('\n').map(clean).join('\n')}\n${fence}`;
 }
 
 function render(title: string, sections: readonly Section[], details: boolean): string {

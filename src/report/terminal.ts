@@ -1,7 +1,11 @@
+import { logLine } from '../receipt/index.ts';
 import type { Table } from './page.ts';
 
 /** A table for a terminal: columns aligned, a rule under the head. Width is counted as terminals draw it. */
-export function terminalTable({ head, rows, numeric = [] }: Pick<Table, 'head' | 'rows' | 'numeric'>): string {
+export function terminalTable(table: Pick<Table, 'head' | 'rows' | 'numeric'>): string {
+  const { head, numeric = [] } = table;
+  // A cell is one line, whatever the name in it holds.
+  const rows = table.rows.map((row) => row.map(logLine));
   const widths = head.map((title, column) =>
     Math.max(...[title, ...rows.map((row) => row[column] ?? '')].map(widthOf)),
   );

@@ -221,9 +221,11 @@ describe('perform', () => {
     expect(await perform('quantize', broken, quiet.full, never)).toBe(1);
     expect(quiet.failed[0]).toMatch(/This is a bug .*: outer: inner\. .*RUNNER_DEBUG=1/);
     expect(quiet.failed[0]).not.toMatch(/\n\s+at /);
-    const loud = host({ debug: true });
+    const lines: string[] = [];
+    const loud = host({ debug: true, log: { ...silentLog, info: (message) => lines.push(message) } });
     await perform('quantize', broken, loud.full, never);
-    expect(loud.failed[0]).toMatch(/outer\n\s+at [\s\S]*caused by: Error: inner\n\s+at /);
+    expect(loud.failed[0]).toMatch(/This is a bug .*: outer: inner\.$/);
+    expect(lines.join('\n')).toMatch(/^Error: outer\n\s+at [\s\S]*caused by: Error: inner\n\s+at /);
   });
 
   it('says a mistake in its own words, and nothing more', async () => {
