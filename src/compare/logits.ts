@@ -1,4 +1,4 @@
-import type { GraphProto, NodeProto } from '../model/index.ts';
+import { type GraphScope, type NodeProto, producerOf } from '../model/index.ts';
 import { MAX_CLASSES } from './metrics/outputs.ts';
 
 /** Operators whose results are scores of classes when they end a graph with rows of them. */
@@ -45,13 +45,13 @@ const TRANSPARENT = new Set(
 );
 
 /**
- * Whether an output looks like logits, so that the greatest element of a row is an answer: rank 2 or 3, 2 to 2^20
+ * Whether an output of the main graph looks like logits, so that the greatest element of a row is an answer: rank 2 or 3, 2 to 2^20
  * columns, and made by a matrix product or a softmax, with nothing but layout, bias and scale behind it. Recurrent
  * states, normalized features and images are none.
  */
-export function looksLikeLogits(graph: GraphProto, output: string, dims: readonly number[]): boolean {
+export function looksLikeLogits(scope: GraphScope, output: string, dims: readonly number[]): boolean {
   if (dims.length > 3 || !hasRows(dims)) return false;
-  const producer = scoreProducer(graph, output);
+  const producer = scoreProducer(scope, output);
   if (!producer) return false;
   return SCORES.has(producer.opType) || (dims.length === 2 && SCORES_OF_IMAGES.has(producer.opType));
 }
@@ -63,14 +63,13 @@ export function hasRows(dims: readonly number[]): boolean {
 }
 
 /** The node that made the values of `output`, behind all transparent ones. */
-function scoreProducer(graph: GraphProto, output: string): NodeProto | undefined {
-  const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
+function scoreProducer(scope: GraphScope, output: string): NodeProto | undefined {
   const seen = new Set<string>();
   let pending = [output];
   while (pending.length > 0) {
     const next: string[] = [];
     for (const name of pending) {
-      const node = producers.get(name);
+      const node = producerOf(scope, name)?.node;
       if (!node || seen.has(name)) continue;
       seen.add(name);
       if (!TRANSPARENT.has(node.opType)) {

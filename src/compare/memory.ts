@@ -4,10 +4,11 @@ import {
   DataType,
   type DeclaredValue,
   declaredValues,
+  indexGraphs,
   intOf,
   type Model,
   type NodeProto,
-  subgraphsOf,
+  readsOf,
 } from '../model/index.ts';
 
 /** What loading and running a model takes, in bytes. */
@@ -44,7 +45,7 @@ const PACKING = new Set(['MatMul', 'Gemm', 'MatMulInteger', 'DynamicQuantizeMatM
  * @param sizes sizes of symbolic dimensions, by name
  */
 export function memoryNeed(model: Model, outputBytes: number, sizes: ReadonlyMap<string, number>): MemoryNeed {
-  const nodes = (model.proto.graph?.node ?? []).flatMap(nodesIn);
+  const nodes = indexGraphs(model).scopes.flatMap(({ graph }) => graph.node);
   const packed = new Set(nodes.flatMap(({ opType, input }) => (PACKING.has(opType) ? (input[1] ?? []) : [])));
   const unfolded = new Set(nodes.filter(unfolds(nodes)).map(({ input }) => input[0] ?? ''));
   let held = 0;
@@ -67,11 +68,6 @@ export function memoryNeed(model: Model, outputBytes: number, sizes: ReadonlyMap
   };
 }
 
-/** A node and all in its subgraphs. */
-function nodesIn(node: NodeProto): NodeProto[] {
-  return [node, ...[...subgraphsOf(node)].flatMap(({ graph }) => graph.node.flatMap(nodesIn))];
-}
-
 /**
  * Nodes that turn a stored weight into floats when the model is loaded. Where activations are quantized as well, or
  * weights in blocks, the runtime fuses DequantizeLinear into integer kernels instead.
@@ -89,7 +85,7 @@ function intermediateBytes(model: Model, sizes: ReadonlyMap<string, number>): nu
   if (!graph) return 0;
   const outputs = new Set(graph.output.map(({ name }) => name));
   const bytes = new Map(declaredValues(model).map((value) => [value.name, declaredBytes([value], sizes)]));
-  const reads = graph.node.map((node) => new Set(nodesIn(node).flatMap(({ input }) => input)));
+  const reads = graph.node.map((node) => new Set(readsOf(node)));
   const lastRead = new Map(reads.flatMap((names, index) => [...names].map((name) => [name, index] as const)));
   const alive = new Set<string>();
   let taken = 0;

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { declaredOutputs, type Model } from '../model/index.ts';
+import { declaredOutputs, indexGraphs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
 import { hasRows, looksLikeLogits } from './logits.ts';
 import { megabytes } from './memory.ts';
@@ -69,9 +69,8 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       await options.sized(bytes);
       // Only now is it known how long a row of classes is.
       const floats = outputs.filter(({ dtype }) => isFloat(dtype));
-      for (const { name, dims } of floats) {
-        logits.set(name, looksLikeLogits(options.reference.proto.graph!, name, dims));
-      }
+      const { main } = indexGraphs(options.reference);
+      for (const { name, dims } of floats) logits.set(name, looksLikeLogits(main, name, dims));
       if (options.agreementWanted && ![...logits.values()].includes(true)) {
         for (const { name, dims } of floats) logits.set(name, hasRows(dims));
       }

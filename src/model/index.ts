@@ -12,18 +12,27 @@ export {
 } from './digest.ts';
 export { AttributeType, bitsOf, DataLocation, DataType, dataTypeName } from './enums.ts';
 export { assertNotOverlong, orphanedBytes } from './external.ts';
+export {
+  addressOf,
+  type Constant,
+  constantBehind,
+  constantOf,
+  definingScope,
+  type GraphIndex,
+  type GraphScope,
+  indexGraphs,
+  labelOf,
+  placeOf,
+  producerOf,
+  readsOf,
+  type Use,
+  uniqueNames,
+  usesBehind,
+  usesOf,
+} from './graph-index.ts';
 export { DATA_ALIGNMENT, type LayoutOptions, layoutModel, type ModelLayout } from './layout.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
-export {
-  type Constant,
-  definingScope,
-  findConstant,
-  type GraphScope,
-  type Use,
-  usesOf,
-  walkGraphs,
-} from './scopes.ts';
 export { type DeclaredValue, declaredInputs, declaredOutputs, declaredValues, indexRanges } from './signature.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 export type {
@@ -36,5 +45,14 @@ export type {
   Segment,
   TensorRef,
 } from './types.ts';
-export { attributeOf, intOf, opsetOf, subgraphsOf, type TensorPlace, walkTensors } from './walk.ts';
+export {
+  attributeOf,
+  intOf,
+  operatorKey,
+  opsetOf,
+  subgraphsOf,
+  type TensorPlace,
+  walkNodes,
+  walkTensors,
+} from './walk.ts';
 export { assertOutputDiffers, type WrittenModel, writeModel } from './write.ts';

@@ -1,6 +1,6 @@
 import { DataType } from './enums.ts';
+import { constantOf, type GraphScope, indexGraphs, producerOf, usesOf } from './graph-index.ts';
 import type { NodeProto, ValueInfoProto } from './onnx_pb.ts';
-import { definingScope, findConstant, type GraphScope, usesOf, walkGraphs } from './scopes.ts';
 import type { Model } from './types.ts';
 import { intOf } from './walk.ts';
 
@@ -43,11 +43,11 @@ const EMBEDDINGS = new Map([
  * a Gather takes its indices from, be it through casts and reshapes. Other inputs are absent.
  */
 export function indexRanges(model: Model): Record<string, { low: number; high: number }> {
-  const [main] = walkGraphs(model);
+  const { main } = indexGraphs(model);
   const ranges: Record<string, { low: number; high: number }> = {};
   for (const { name, dtype } of declaredInputs(model)) {
     if (dtype !== DataType.INT64 && dtype !== DataType.INT32) continue;
-    const rows = main ? tableRows(main, name, new Set()) : [];
+    const rows = tableRows(main, name, new Set());
     if (rows.length > 0) ranges[name] = { low: 0, high: Math.min(...rows) - 1 };
   }
   return ranges;
@@ -80,9 +80,9 @@ function rowsIndexed(scope: GraphScope, node: NodeProto, index: number): number 
 /** Dims of a constant, seen through a DequantizeLinear or Cast. */
 function tableDims(scope: GraphScope, name: string | undefined): readonly number[] | undefined {
   if (!name) return undefined;
-  const constant = findConstant(scope, name);
-  if (constant?.ref) return constant.ref.dims;
-  const producer = definingScope(scope, name)?.producers.get(name);
+  const constant = constantOf(scope, name);
+  if (constant) return constant.dims;
+  const producer = producerOf(scope, name)?.node;
   if (producer?.opType === 'DequantizeLinear' || producer?.opType === 'Cast')
     return tableDims(scope, producer.input[0]);
   return undefined;

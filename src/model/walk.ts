@@ -41,6 +41,17 @@ export function* subgraphsOf(node: NodeProto): Generator<{ attribute: string; gr
   }
 }
 
+/** Every node of a model: main graph, subgraphs and functions, each node before those inside it. */
+export function* walkNodes(proto: ModelProto): Generator<NodeProto> {
+  if (proto.graph) yield* nodesOf(proto.graph);
+  for (const each of proto.functions) yield* nodesOf(each);
+}
+
+/** Key of an operator: `MatMul`, or `com.microsoft:Attention` outside the standard's domain. */
+export function operatorKey(node: NodeProto): string {
+  return node.domain === '' || node.domain === 'ai.onnx' ? node.opType : `${node.domain}:${node.opType}`;
+}
+
 /** An attribute by name. */
 export function attributeOf(node: NodeProto, name: string): AttributeProto | undefined {
   return node.attribute.find((attribute) => attribute.name === name);
@@ -57,6 +68,13 @@ export function opsetOf(importer: Pick<ModelProto | FunctionProto, 'opsetImport'
   const canonical = (name: string) => (name === 'ai.onnx' ? '' : name);
   const found = importer.opsetImport.find((entry) => canonical(entry.domain) === canonical(domain));
   return found && Number(found.version);
+}
+
+function* nodesOf(graph: { node: NodeProto[] }): Generator<NodeProto> {
+  for (const node of graph.node) {
+    yield node;
+    for (const { graph } of subgraphsOf(node)) yield* nodesOf(graph);
+  }
 }
 
 function* tensorsOfGraph(graph: GraphProto, inFunction: boolean): Generator<TensorPlace> {

@@ -1,10 +1,9 @@
 import { InputError } from '../errors.ts';
-import { DataType, dataTypeName, type NodeProto, type TensorProto } from '../model/index.ts';
-import { type Constant, constantOf, definingScope, type GraphIndex, isFloat, labelOf, type Scope } from './graph.ts';
+import { addressOf, DataType, dataTypeName, type NodeProto, operatorKey } from '../model/index.ts';
+import { type Constant, constantOf, definingScope, type GraphIndex, isFloat, type Scope } from './graph.ts';
 import type { Operator, WeightSlot } from './operators/operator.ts';
 import { registry } from './operators/registry.ts';
 import { matchesGlob, type Settings } from './options.ts';
-import { operatorKey } from './protos.ts';
 
 export type Action = 'dynamic' | 'weight-only' | 'float16' | 'kept';
 
@@ -49,8 +48,8 @@ export const FOLLOWS = 'its input is not quantized';
 
 /** What is known beyond the graph when deciding. */
 export interface Conditions {
-  /** Tensors that must stay as they are, with the reason. */
-  skip?: ReadonlyMap<TensorProto, string> | undefined;
+  /** Holders of constants that must stay as they are, with the reason. */
+  skip?: ReadonlyMap<Constant['holder'], string> | undefined;
   /** Why no node can take a dynamic form. */
   noDynamic?: string | undefined;
 }
@@ -58,7 +57,7 @@ export interface Conditions {
 /** Decides for every node; reads no weight. Throws InputError where a list of the options names nothing. */
 export function decide(index: GraphIndex, settings: Settings, conditions: Conditions = {}): Decisions {
   checkLists(index, settings);
-  const skip = conditions.skip ?? new Map<TensorProto, string>();
+  const skip = conditions.skip ?? new Map<Constant['holder'], string>();
   const decisions: Decisions = { nodes: [], stored: new Map(), keepsFloat: new Set() };
   const claims = new Map<Constant, Weight>();
   const dynamic = new Set<Constant>();
@@ -109,7 +108,7 @@ function decideNode(
   node: NodeProto,
   scope: Scope,
   settings: Settings,
-  conditions: Conditions & { skip: ReadonlyMap<TensorProto, string> },
+  conditions: Conditions & { skip: ReadonlyMap<Constant['holder'], string> },
 ): Decision {
   const operator = registry.get(operatorKey(node));
   const fp16 = settings.method === 'fp16';
@@ -124,10 +123,10 @@ function decideNode(
   if (operator?.follow && !fp16) return kept(FOLLOWS);
   if (weights.length === 0) return kept(fp16 ? 'reads no constant' : 'its weights are not constants');
   const odd = weights.find(({ fits }) => !fits);
-  if (odd) return kept(`weight ${odd.constant.name} has axes [${odd.constant.tensor.dims}], which do not suit it`);
+  if (odd) return kept(`weight ${odd.constant.name} has axes [${odd.constant.dims}], which do not suit it`);
   const floats = weights.filter(({ constant }) => isFloat(constant));
   if (floats.length === 0) {
-    const dtype = dataTypeName(weights[0]!.constant.tensor.dataType);
+    const dtype = dataTypeName(weights[0]!.constant.dtype);
     return kept(dtype === 'FLOAT' ? 'its weights are empty' : `its weights are ${dtype}, not FLOAT`);
   }
   if (fp16) return { ...decision, action: 'float16', reason: 'stored FP16, FP32 once loaded' };
@@ -145,7 +144,7 @@ function decideNode(
 /** Why a node gets no dynamic form, or undefined. */
 function dynamicRefusal(
   { node, scope, operator, weights }: Decision,
-  { skip, noDynamic }: Conditions & { skip: ReadonlyMap<TensorProto, string> },
+  { skip, noDynamic }: Conditions & { skip: ReadonlyMap<Constant['holder'], string> },
   settings: Settings,
 ): string | undefined {
   const form = operator!.dynamic;
@@ -155,11 +154,11 @@ function dynamicRefusal(
   }
   const refusal = form.refusal(node, scope);
   if (refusal !== undefined) return refusal;
-  const skipped = constantsRead(node, scope).find(({ tensor }) => skip.has(tensor));
-  if (skipped) return skip.get(skipped.tensor);
+  const skipped = constantsRead(node, scope).find(({ holder }) => skip.has(holder));
+  if (skipped) return skip.get(skipped.holder);
   for (const { constant, direct } of weights) {
     if (!direct) continue;
-    if (!isFloat(constant)) return `weight ${constant.name} is ${dataTypeName(constant.tensor.dataType)}, not FLOAT`;
+    if (!isFloat(constant)) return `weight ${constant.name} is ${dataTypeName(constant.dtype)}, not FLOAT`;
     if (constant.ref.length === 0) return `weight ${constant.name} is empty`;
   }
   return noDynamic;
@@ -169,14 +168,14 @@ function dynamicRefusal(
 function storageRefusal(
   { constant, axis }: Weight,
   settings: Settings,
-  skip: ReadonlyMap<TensorProto, string>,
+  skip: ReadonlyMap<Constant['holder'], string>,
   keepsFloat: ReadonlySet<Constant>,
   dynamic: ReadonlySet<Constant>,
 ): string | undefined {
-  const { name, tensor } = constant;
-  const skipped = skip.get(tensor);
+  const { name, holder } = constant;
+  const skipped = skip.get(holder);
   if (skipped) return skipped;
-  if (!isFloat(constant)) return `weight ${name} is ${dataTypeName(tensor.dataType)}, not FLOAT`;
+  if (!isFloat(constant)) return `weight ${name} is ${dataTypeName(constant.dtype)}, not FLOAT`;
   if (keepsFloat.has(constant)) return `weight ${name} is also read by a node that must not change, or is an output`;
   if (dynamic.has(constant)) return `weight ${name} is quantized for another node and unfolded here`;
   const elements = constant.ref.length / 4;
@@ -223,7 +222,7 @@ function weightsOf(operator: Operator, node: NodeProto, scope: Scope): Weight[] 
     else {
       for (const constant of constantsBehind(scope, name, new Set())) {
         if (!isFloat(constant)) continue;
-        weights.push({ constant, axis: constant.tensor.dims.length > 1 ? 0 : null, direct: false, fits: true });
+        weights.push({ constant, axis: constant.dims.length > 1 ? 0 : null, direct: false, fits: true });
       }
     }
   }
@@ -231,7 +230,7 @@ function weightsOf(operator: Operator, node: NodeProto, scope: Scope): Weight[] 
 }
 
 function directWeight({ rank: [least, most], axis }: WeightSlot, constant: Constant): Weight {
-  const rank = constant.tensor.dims.length;
+  const rank = constant.dims.length;
   const axes = axis(rank);
   const inside = (axes === null ? [] : typeof axes === 'number' ? [axes] : axes).every(
     (each) => each >= 0 && each < rank,
@@ -259,7 +258,7 @@ function constantsBehind(scope: Scope, name: string, seen: Set<NodeProto>): Cons
 
 function everyConstant(node: NodeProto, scope: Scope): Weight[] {
   return constantsRead(node, scope)
-    .filter(({ tensor }) => tensor.dataType === DataType.FLOAT)
+    .filter(({ dtype }) => dtype === DataType.FLOAT)
     .map((constant) => ({ constant, axis: null, direct: true, fits: true }));
 }
 
@@ -281,11 +280,6 @@ function exclusionOf(node: NodeProto, settings: Settings): { reason: string; byN
   return undefined;
 }
 
-/** What the options call a node: its name, or that of its first output. */
-function addressOf(node: NodeProto): string {
-  return node.name || (node.output.find((name) => name !== '') ?? '');
-}
-
 function checkLists(index: GraphIndex, settings: Settings): void {
   const nodes = index.scopes.flatMap((scope) => scope.graph.node);
   for (const input of ['include-nodes', 'exclude-nodes'] as const) {
@@ -301,9 +295,4 @@ function checkLists(index: GraphIndex, settings: Settings): void {
   if (unknown !== undefined) {
     throw new InputError(`Input \`op-types\` names \`${unknown}\`: this release quantizes ${known.join(', ')}.`);
   }
-}
-
-/** For people: where the node stands and what it is called. */
-export function placeOf({ node, scope }: Pick<Decision, 'node' | 'scope'>): string {
-  return scope.path ? `${scope.path}/${labelOf(node)}` : labelOf(node);
 }

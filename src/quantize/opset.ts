@@ -2,16 +2,21 @@ import {
   type AttributeProto,
   attributeOf,
   DataType,
+  type GraphIndex,
   type GraphProto,
+  indexGraphs,
   intOf,
+  labelOf,
   type Model,
   type NodeProto,
+  operatorKey,
   opsetOf,
   subgraphsOf,
   type TensorProto,
+  uniqueNames,
 } from '../model/index.ts';
-import { type GraphIndex, indexGraphs, labelOf, type Scope } from './graph.ts';
-import { floatOf, floatTensor, int64Tensor, operatorKey, shallowCopy, stringAttribute } from './protos.ts';
+import type { Scope } from './graph.ts';
+import { floatOf, floatTensor, int64Tensor, shallowCopy, stringAttribute } from './protos.ts';
 
 /** The oldest operator set that this raises: before it, broadcasting was an attribute. */
 const OLDEST = 7;
@@ -29,7 +34,13 @@ export function raiseOpset(model: Model): { model: Model } | { obstacle: string 
   if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
   if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
   const index = indexGraphs(model);
-  const raiser: Raiser = { from, index, onlyFloat: isOnlyFloat(model, index), omitted: new Map(model.omitted) };
+  const raiser: Raiser = {
+    from,
+    index,
+    unique: uniqueNames(index),
+    onlyFloat: isOnlyFloat(model, index),
+    omitted: new Map(model.omitted),
+  };
   try {
     const proto = shallowCopy(model.proto);
     proto.graph = raiseGraph(index.scopes[0]!, raiser);
@@ -52,6 +63,7 @@ class Obstacle extends Error {}
 interface Raiser {
   from: number;
   index: GraphIndex;
+  unique: (wanted: string) => string;
   /** No value of the model can be of another float type than FLOAT. */
   onlyFloat: boolean;
   omitted: Model['omitted'];
@@ -236,11 +248,7 @@ function floatsOf(bytes: Uint8Array): number[] {
 }
 
 function nameFor(node: NodeProto, part: string, { raiser }: Place): string {
-  const wanted = `${node.output[0] ?? node.name}_${part}`;
-  let name = wanted;
-  for (let n = 1; raiser.index.names.has(name); n += 1) name = `${wanted}_${n}`;
-  raiser.index.names.add(name);
-  return name;
+  return raiser.unique(`${node.output[0] ?? node.name}_${part}`);
 }
 
 function added({ initializers }: Place, tensor: TensorProto): string {

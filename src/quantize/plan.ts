@@ -1,7 +1,15 @@
 import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { assertNotOverlong, DataType, type Model, opsetOf, orphanedBytes, walkTensors } from '../model/index.ts';
-import { type Action, type Conditions, type Decisions, decide, placeOf } from './decide.ts';
+import {
+  assertNotOverlong,
+  DataType,
+  type Model,
+  opsetOf,
+  orphanedBytes,
+  placeOf,
+  walkTensors,
+} from '../model/index.ts';
+import { type Action, type Conditions, type Decisions, decide } from './decide.ts';
 import { type GraphIndex, indexGraphs } from './graph.ts';
 import { raiseOpset } from './opset.ts';
 import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
@@ -105,14 +113,14 @@ function summarize(
   notes: string[],
 ): Plan {
   const made = new Map<unknown, PlannedWeight[]>();
-  for (const weight of weights) made.set(weight.constant.tensor, [...(made.get(weight.constant.tensor) ?? []), weight]);
-  const keptFloat = new Set([...walkTensors(proto)].map(({ tensor }) => tensor));
+  for (const weight of weights) made.set(weight.constant.holder, [...(made.get(weight.constant.holder) ?? []), weight]);
+  const keptFloat = new Set<unknown>([...walkTensors(proto)].map(({ tensor }) => tensor));
   const nodes = decisions.nodes.map((decision): PlannedNode => {
     const read = [...new Set(decision.weights.map(({ constant }) => constant))];
     const before = read.reduce((sum, { ref }) => sum + (ref?.length ?? 0), 0);
     const changed = decision.action !== 'kept';
-    const after = read.reduce((sum, { tensor, ref }) => {
-      const own = changed ? made.get(tensor) : undefined;
+    const after = read.reduce((sum, { holder, ref }) => {
+      const own = changed ? made.get(holder) : undefined;
       return sum + (own ? bytesOf(own[0]!) : (ref?.length ?? 0));
     }, 0);
     const { action, reason, node } = decision;
@@ -123,8 +131,8 @@ function summarize(
   for (const scope of index.scopes) {
     for (const constant of scope.constants.values()) {
       if (constant.ref?.dtype !== DataType.FLOAT) continue;
-      const own = made.get(constant.tensor) ?? [];
-      const left = keptFloat.has(constant.tensor) ? constant.ref.length : 0;
+      const own = made.get(constant.holder) ?? [];
+      const left = keptFloat.has(constant.holder) ? constant.ref.length : 0;
       totals.before += constant.ref.length;
       if (own.length > 0) totals.quantized += constant.ref.length;
       totals.after += left + own.reduce((sum, weight) => sum + bytesOf(weight), 0);
@@ -212,7 +220,7 @@ function refuseQuantized(model: Model): void {
 function refuseNothing(model: Model, decisions: Decisions, settings: Settings): void {
   if (decisions.nodes.some(({ action }) => action !== 'kept')) return;
   const weights = decisions.nodes.flatMap((decision) => decision.weights);
-  const half = weights.find(({ constant }) => constant.tensor.dataType === DataType.FLOAT16);
+  const half = weights.find(({ constant }) => constant.dtype === DataType.FLOAT16);
   if (half && weights.every(({ constant }) => constant.ref?.dtype !== DataType.FLOAT)) {
     throw new InputError(
       `The model "${model.path}" has FP16 weights, which this release does not quantize: give it FP32.`,

@@ -63,11 +63,6 @@ export function shallowCopy<T extends object>(message: T): T {
   return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
 }
 
-/** Key of an operator: `MatMul`, or `com.microsoft:Attention` outside the standard's domain. */
-export function operatorKey(node: NodeProto): string {
-  return node.domain === '' || node.domain === 'ai.onnx' ? node.opType : `${node.domain}:${node.opType}`;
-}
-
 function bytesOf(array: BigInt64Array | Float32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

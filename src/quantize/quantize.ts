@@ -3,6 +3,7 @@ import { InputError } from '../errors.ts';
 import {
   assertOutputDiffers,
   assertUnchanged,
+  type Constant,
   explainWriteError,
   type FileDigest,
   type JobContent,
@@ -159,7 +160,7 @@ async function measure(
   log: Log,
 ): Promise<{ draft: Draft; parameters: (WeightParameters | null)[] }> {
   const known = new Map<string, WeightParameters>();
-  const skip = new Map<TensorProto, string>();
+  const skip = new Map<Constant['holder'], string>();
   for (let current = first; ; current = draft(model, settings, skip)) {
     const { weights } = current.rewrite;
     const missing = new Map(weights.map((weight) => [keyOf(weight), jobOf(weight)]));
@@ -183,11 +184,11 @@ function refuseValues(
   { constant, job }: PlannedWeight,
   { nonFinite, min, max }: WeightParameters,
   settings: Settings,
-  skip: Map<TensorProto, string>,
+  skip: Map<Constant['holder'], string>,
   log: Log,
 ): void {
-  const { name, tensor } = constant;
-  if (skip.has(tensor)) return;
+  const { name, holder } = constant;
+  if (skip.has(holder)) return;
   if (nonFinite > 0) {
     const what = `Weight "${name}" has ${nonFinite} NaN or infinite value${nonFinite > 1 ? 's' : ''}`;
     if (!settings.allowNonFinite) {
@@ -196,9 +197,9 @@ function refuseValues(
       );
     }
     log.warning(`${what}: it stays FP32.`);
-    skip.set(tensor, `weight ${name} has NaN or infinite values`);
+    skip.set(holder, `weight ${name} has NaN or infinite values`);
   } else if (!job && Math.max(-min, max) > LARGEST_FLOAT16) {
-    skip.set(tensor, `weight ${name} has values that FP16 cannot hold`);
+    skip.set(holder, `weight ${name} has values that FP16 cannot hold`);
   }
 }
 

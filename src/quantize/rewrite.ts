@@ -9,6 +9,7 @@ import {
   StringStringEntryProtoSchema,
   subgraphsOf,
   type TensorProto,
+  uniqueNames,
 } from '../model/index.ts';
 import { type Decision, type Decisions, FOLLOWS, type Storage } from './decide.ts';
 import { type Constant, constantOf, definingScope, type GraphIndex, isFloat, type Scope } from './graph.ts';
@@ -73,7 +74,7 @@ export function rewrite(model: Model, index: GraphIndex, decisions: Decisions, s
     rewriters: new Map(),
     entries: new Map(),
     weights: [],
-    names: new Set(index.names),
+    unique: uniqueNames(index),
     omitted: new Map(model.omitted),
     unfolded: new Set(),
     floatRead: new Set(),
@@ -116,7 +117,7 @@ interface State {
   rewriters: Map<Scope, ScopeRewriter>;
   entries: Map<Constant, WeightEntry[]>;
   weights: PlannedWeight[];
-  names: Set<string>;
+  unique: (wanted: string) => string;
   omitted: Model['omitted'];
   /** Constants whose name is now that of a node's output. */
   unfolded: Set<Constant>;
@@ -241,10 +242,7 @@ export class ScopeRewriter {
 
   /** A name that nothing in the model has. */
   unique(wanted: string): string {
-    let name = wanted;
-    for (let n = 1; this.state.names.has(name); n += 1) name = `${wanted}_${n}`;
-    this.state.names.add(name);
-    return name;
+    return this.state.unique(wanted);
   }
 
   /** A copy of a message that may be changed; its own lists are copied too. */
@@ -340,7 +338,7 @@ export class ScopeRewriter {
       });
     let { scale, zeroPoint } = value;
     // Scales along the last axis broadcast as they are.
-    const dims = entry?.planned.constant.tensor.dims.map(Number) ?? [];
+    const dims = entry?.planned.constant.dims ?? [];
     if (entry && entry.axis !== -1) {
       const shape = broadcastShape(dims, entry.axis);
       scale = this.addParameter(entry.planned, 'scale', `${scale}_broadcast`, shape);
@@ -468,7 +466,7 @@ function dropReplaced(state: State): void {
     graph.valueInfo = graph.valueInfo.filter(({ name }) => !rewriter.existsInBitsOnly(name));
     const gone = [...dropped].filter((constant) => constant.scope === scope);
     if (gone.length === 0) continue;
-    const tensors = new Set(gone.map(({ tensor }) => tensor));
+    const tensors = new Set<unknown>(gone.map(({ tensor }) => tensor));
     const nodes = new Set(gone.map(({ node }) => node));
     const inputs = new Set(gone.filter(({ node }) => !node).map(({ name }) => name));
     graph.initializer = graph.initializer.filter((tensor) => !tensors.has(tensor));

@@ -1,5 +1,4 @@
-import type { Model } from '../model/index.ts';
-import { subgraphsOf } from '../model/index.ts';
+import { type Model, walkNodes } from '../model/index.ts';
 import { type Feeds, isFloating, type OutputSummary, type Samples, type Session } from '../runtime/index.ts';
 import { batchInfluence, type Influence, MAX_OUTPUT_BYTES, paddingInfluence } from './batch.ts';
 import type { Check } from './types.ts';
@@ -25,7 +24,7 @@ export async function checkInference(
   scratch: string,
 ): Promise<{ check: Check; outputs: OutputSummary[] }> {
   const check: Check = { name: 'inference', status: 'pass', figures: [], failures: [], findings: [...samples.notes] };
-  const operators = operatorsOf(model);
+  const operators = new Set([...walkNodes(model.proto)].map(({ opType }) => opType));
   const one = await samples.get(0);
   const { summaries } = await session.run(one, { outputs: 'summary' });
   const { summaries: again } = await session.run(one, { outputs: 'summary' });
@@ -169,19 +168,4 @@ function judge(
       `${changes}, and nothing in the model explains it: feed it as the model was exported for, or export it again.`,
     );
   else check.findings.push(`${changes}.`);
-}
-
-/** Names of all operators in the main graph, subgraphs and functions. */
-function operatorsOf(model: Model): Set<string> {
-  const operators = new Set<string>();
-  type Nodes = Parameters<typeof subgraphsOf>[0][];
-  const visit = (nodes: Nodes): void => {
-    for (const node of nodes) {
-      operators.add(node.opType);
-      for (const { graph } of subgraphsOf(node)) visit(graph.node);
-    }
-  };
-  visit(model.proto.graph?.node ?? []);
-  for (const each of model.proto.functions) visit(each.node);
-  return operators;
 }

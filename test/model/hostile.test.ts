@@ -11,7 +11,7 @@ const MIB = 2 ** 20;
 /** What a process of its own says that reads a model, in its peak memory. */
 function readApart(file: string, then = '') {
   return runScript<{ name: string; message: string; ms: number; peak: number; tensors: number }>(
-    `const { readModel, writeModel, walkGraphs, layoutModel } = await import(lib('model/index.js'));
+    `const { readModel, writeModel, indexGraphs, layoutModel } = await import(lib('model/index.js'));
      const start = performance.now();
      const result = {};
      try {

@@ -3,7 +3,15 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { InputError } from '../../src/errors.ts';
-import { findConstant, layoutModel, type Model, orphanedBytes, readModel, walkGraphs } from '../../src/model/index.ts';
+import {
+  constantBehind,
+  indexGraphs,
+  layoutModel,
+  type Model,
+  orphanedBytes,
+  readModel,
+  usesBehind,
+} from '../../src/model/index.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
 
@@ -97,8 +105,10 @@ async function readOrRefuse(file: string): Promise<'read' | 'refused'> {
 
 /** What a caller does with a model that was read. */
 function use(model: Model, file: string): void {
-  for (const scope of walkGraphs(model)) {
-    for (const name of scope.uses.keys()) findConstant(scope, name);
+  const index = indexGraphs(model);
+  for (const scope of [...index.scopes, ...index.functions]) {
+    for (const node of scope.graph.node) for (const name of node.input) constantBehind(scope, name);
+    for (const name of scope.constants.keys()) usesBehind(scope, name);
     scope.opset();
   }
   for (const { source, length } of model.tensors.values()) {

@@ -8,11 +8,12 @@ import {
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
+  readsOf,
   type ValueInfoProto,
   ValueInfoProtoSchema,
   writeModel,
 } from '../../model/index.ts';
-import { type Layer, readsOf } from './layers.ts';
+import type { Layer } from './layers.ts';
 
 /** Behind the names of a cut graph's outputs, whose own names are those of inputs. */
 export const COMPUTED = '::computed';

@@ -1,4 +1,16 @@
-import { type GraphProto, type Model, type ModelProto, type NodeProto, subgraphsOf } from '../../model/index.ts';
+import {
+  addressOf,
+  constantOf,
+  type GraphIndex,
+  type GraphScope,
+  indexGraphs,
+  type Model,
+  type ModelProto,
+  type NodeProto,
+  producerOf,
+  readsOf,
+  subgraphsOf,
+} from '../../model/index.ts';
 
 /**
  * A piece of the quantized graph between tensors that the reference computes too: what became of one node of the
@@ -27,13 +39,13 @@ export function findLayers(reference: Model, model: Model): Layer[] {
   const actual = analyze(model);
   const common = (name: string) => expected.dynamic.has(name) && actual.dynamic.has(name);
   const layers: Layer[] = [];
-  for (const node of actual.graph.node) {
-    const outputs = node.output.filter((name) => common(name) && expected.producers.has(name));
+  for (const node of actual.index.main.graph.node) {
+    const outputs = node.output.filter((name) => common(name) && expected.index.main.producers.has(name));
     if (outputs.length === 0) continue;
     const parts = slice(actual, outputs, common);
     const originals = slice(expected, outputs, common);
     const weighted = originals.nodes.flatMap((each) => weightedNodes(expected, each));
-    const changed = shapeOf(actual, parts.nodes) !== shapeOf(expected, originals.nodes);
+    const changed = shapeOf(actual.index, parts.nodes) !== shapeOf(expected.index, originals.nodes);
     if (weighted.length === 0 && !changed) continue;
     const named = weighted.length > 0 ? weighted : originals.nodes;
     const replaced = named.filter((each) => expected.texts.get(each) !== actual.byAddress.get(addressOf(each)));
@@ -50,25 +62,10 @@ export function findLayers(reference: Model, model: Model): Layer[] {
   return layers;
 }
 
-/** What `exclude-nodes` calls a node: its name, or that of its first output. */
-export function addressOf(node: NodeProto): string {
-  return node.name || (node.output.find((name) => name !== '') ?? '');
-}
-
-/** Every name that a node reads, those that its subgraphs take from around them included. */
-export function readsOf(node: NodeProto): string[] {
-  const names = node.input.filter((name) => name !== '');
-  for (const { graph } of subgraphsOf(node)) names.push(...capturedBy(graph));
-  return names;
-}
-
 interface Analysis {
-  graph: GraphProto;
-  producers: Map<string, NodeProto>;
-  /** Values that depend on what the model is fed. */
+  index: GraphIndex;
+  /** Values of the main graph that depend on what the model is fed. */
   dynamic: Set<string>;
-  /** Element types of the initializers. */
-  initializers: Map<string, number>;
   /** What each node is and reads, subgraphs included; equal texts of equal addresses stand for an untouched node. */
   texts: Map<NodeProto, string>;
   byAddress: Map<string, string>;
@@ -76,48 +73,40 @@ interface Analysis {
   functions: Set<string>;
 }
 
-function analyze({ proto }: Model): Analysis {
-  const graph = proto.graph!;
-  const initializers = new Map(graph.initializer.map(({ name, dataType }) => [name, dataType]));
-  const dynamic = new Set(graph.input.map(({ name }) => name).filter((name) => !initializers.has(name)));
-  const producers = new Map<string, NodeProto>();
-  for (const node of graph.node) {
-    const fed = readsOf(node).some((name) => dynamic.has(name));
-    for (const name of node.output) {
-      if (name === '') continue;
-      producers.set(name, node);
-      if (fed) dynamic.add(name);
-    }
+function analyze(model: Model): Analysis {
+  const index = indexGraphs(model);
+  const { main } = index;
+  // Nobody feeds an initializer here, though it may be an input.
+  const dynamic = new Set([...main.inputs].filter((name) => !main.constants.has(name)));
+  for (const node of main.graph.node) {
+    if (!readsOf(node).some((name) => dynamic.has(name))) continue;
+    for (const name of node.output) if (name !== '') dynamic.add(name);
   }
-  const texts = textsOf(graph);
+  const texts = textsOf(index);
   const byAddress = new Map([...texts].map(([node, text]) => [addressOf(node), text]));
-  return { graph, producers, dynamic, initializers, texts, byAddress, functions: weightedFunctions(proto) };
+  return { index, dynamic, texts, byAddress, functions: weightedFunctions(model.proto) };
 }
 
 /** Operator and inputs of every node, each input with its element type (constants) or the operator that makes it. */
-function textsOf(graph: GraphProto, around: ReadonlyMap<string, unknown> = new Map()): Map<NodeProto, string> {
-  const kinds = new Map<string, unknown>(around);
-  for (const { name, dataType } of graph.initializer) kinds.set(name, dataType);
-  for (const { opType, output, attribute } of graph.node) {
-    const constant = opType === 'Constant' ? attribute.find(({ t }) => t)?.t?.dataType : undefined;
-    for (const name of output) kinds.set(name, constant ?? opType);
-  }
+function textsOf({ scopes }: GraphIndex): Map<NodeProto, string> {
   const texts = new Map<NodeProto, string>();
-  for (const node of graph.node) {
-    const reads = node.input.map((name) => [name, kinds.get(name)]);
-    texts.set(node, JSON.stringify([node.domain, node.opType, reads]));
-    for (const { graph: inner } of subgraphsOf(node))
-      for (const [each, text] of textsOf(inner, kinds)) texts.set(each, text);
+  for (const scope of scopes) {
+    for (const node of scope.graph.node) {
+      const kindOf = (name: string) => constantOf(scope, name)?.dtype ?? producerOf(scope, name)?.node.opType;
+      const reads = node.input.map((name) => [name, kindOf(name)]);
+      texts.set(node, JSON.stringify([node.domain, node.opType, reads]));
+    }
   }
   return texts;
 }
 
 /** The nodes between `outputs` and the nearest common values, in graph order, and the common values they read. */
 function slice(
-  { graph, producers, dynamic }: Analysis,
+  { index, dynamic }: Analysis,
   outputs: readonly string[],
   common: (name: string) => boolean,
 ): { nodes: NodeProto[]; reads: Set<string> } {
+  const { graph, producers } = index.main;
   const found = new Set<NodeProto>();
   const reads = new Set<string>();
   const pending = outputs.map((name) => producers.get(name)!);
@@ -177,27 +166,13 @@ const WEIGHTED = new Set(
   ].concat(['BatchNormalization', 'LayerNormalization', 'InstanceNormalization', 'PRelu', 'Add', 'Mul', 'Sub', 'Div']),
 );
 
-/** Operators and the types of the initializers that nodes read, those in subgraphs too: equal where nothing was changed. */
-function shapeOf({ initializers }: Pick<Analysis, 'initializers'>, nodes: readonly NodeProto[]): string {
+/** Operators and the types of the constants that nodes read, those in subgraphs too: equal where nothing was changed. */
+function shapeOf(index: GraphIndex, nodes: readonly NodeProto[], scope: GraphScope = index.main): string {
   const shapes = nodes.map((node) => [
     node.opType,
     node.domain,
-    node.input.map((name) => initializers.get(name) ?? 0),
-    [...subgraphsOf(node)].map(({ graph }) => {
-      const inner = new Map(graph.initializer.map(({ name, dataType }) => [name, dataType]));
-      return shapeOf({ initializers: new Map([...initializers, ...inner]) }, graph.node);
-    }),
+    node.input.map((name) => constantOf(scope, name)?.dtype ?? 0),
+    [...subgraphsOf(node)].map(({ graph }) => shapeOf(index, graph.node, index.scopeOf.get(graph))),
   ]);
   return JSON.stringify(shapes);
-}
-
-/** Names that a graph uses and does not define. */
-function capturedBy(graph: GraphProto): string[] {
-  const own = new Set([
-    ...graph.input.map(({ name }) => name),
-    ...graph.initializer.map(({ name }) => name),
-    ...graph.node.flatMap(({ output }) => output),
-  ]);
-  const used = [...graph.node.flatMap(readsOf), ...graph.output.map(({ name }) => name)];
-  return used.filter((name) => !own.has(name));
 }

@@ -41,7 +41,7 @@ export const conv: Operator = {
         makeNode('Mul', [float, scales], [scaled], { name: rewriter.unique(`${name}_quant_output_scale_mul`) }),
       );
       if (!bias) return;
-      const rank = constantOf(rewriter.scope, node.input[1]!)!.tensor.dims.length;
+      const rank = constantOf(rewriter.scope, node.input[1]!)!.dims.length;
       const shape = int64Tensor(
         rewriter.unique(`${output}_bias_reshape_shape`),
         Array.from({ length: rank }, (_, axis) => (axis === 1 ? -1 : 1)),

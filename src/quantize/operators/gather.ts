@@ -13,7 +13,7 @@ export const gather: Operator = {
     becomes: 'Gather of an 8-bit table',
     refusal: (node, scope) => (constantOf(scope, node.input[0]!) ? undefined : 'its table is not a constant'),
     rewrite(node, rewriter) {
-      const rank = constantOf(rewriter.scope, node.input[0]!)!.tensor.dims.length;
+      const rank = constantOf(rewriter.scope, node.input[0]!)!.dims.length;
       const axis = normalized(intOf(node, 'axis', 0), rank);
       // A head tied to this table may have quantized it by columns; rows looked up keep all their columns.
       const table = rewriter.quantizeTable(

@@ -38,7 +38,7 @@ export interface IntegerMatMul {
 export function emitMatMulInteger(rewriter: ScopeRewriter, matMul: IntegerMatMul): void {
   const { name, output } = matMul;
   const activation = rewriter.quantizeActivation(matMul.activation);
-  const rank = constantOf(rewriter.scope, matMul.weight)!.tensor.dims.length;
+  const rank = constantOf(rewriter.scope, matMul.weight)!.dims.length;
   const weight = rewriter.quantizeWeight(matMul.weight, {
     target: rewriter.settings.weightType,
     reduceRange: true,
