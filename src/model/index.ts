@@ -31,10 +31,23 @@ export {
   usesOf,
 } from './graph-index.ts';
 export { DATA_ALIGNMENT, type LayoutOptions, layoutModel, type ModelLayout } from './layout.ts';
+export {
+  floatAttribute,
+  floatTensor,
+  int64Tensor,
+  intAttribute,
+  intsAttribute,
+  MS_DOMAIN,
+  makeNode,
+  makeTensor,
+  shallowCopy,
+  stringAttribute,
+} from './make.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
 export { type DeclaredValue, declaredInputs, declaredOutputs, declaredValues, indexRanges } from './signature.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
+export { tapped, withGraph, writeTemporary } from './tap.ts';
 export type {
   ByteSource,
   FileLayout,
@@ -47,6 +60,7 @@ export type {
 } from './types.ts';
 export {
   attributeOf,
+  floatOf,
   intOf,
   operatorKey,
   opsetOf,

@@ -4,6 +4,7 @@ import { InputError } from '../errors.ts';
 import { LARGE_TENSOR_BYTES } from './decode.ts';
 import { encode, fieldHeader, type Span, type Splice, type Spliced } from './encode.ts';
 import { DataLocation } from './enums.ts';
+import { shallowCopy } from './make.ts';
 import { ModelProtoSchema, StringStringEntryProtoSchema, type TensorProto, TensorProtoSchema } from './onnx_pb.ts';
 import { MAX_PROTOBUF_BYTES } from './read.ts';
 import type { FileLayout, JobContent, Model, Segment } from './types.ts';
@@ -147,7 +148,7 @@ function layoutGraph<Job>(
         // What a caller put there goes into the file from where it is, not through the encoded message.
         const bytes = tensor.rawData;
         const raw = rawData<MemoryContent>({ kind: 'bytes', bytes, length: bytes.length });
-        return { message: without(copyOf(tensor), 'rawData'), splices: [raw, ...omittedFields(model, tensor)] };
+        return { message: without(shallowCopy(tensor), 'rawData'), splices: [raw, ...omittedFields(model, tensor)] };
       }
       return model.omitted.has(message) ? { message, splices: omittedFields(model, message) } : undefined;
     }
@@ -223,14 +224,10 @@ function isNoData(no: number): boolean {
 
 /** A shallow copy without data fields and external data. */
 function withoutData(tensor: TensorProto): TensorProto {
-  const image = copyOf(tensor);
+  const image = shallowCopy(tensor);
   for (const field of DATA_FIELDS) image[field] = [];
   image.externalData = [];
   return without(without(image, 'rawData'), 'dataLocation');
-}
-
-function copyOf(tensor: TensorProto): TensorProto {
-  return Object.assign(Object.create(Object.getPrototypeOf(tensor)), tensor);
 }
 
 function without(tensor: TensorProto, field: 'rawData' | 'dataLocation'): TensorProto {

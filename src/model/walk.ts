@@ -63,6 +63,11 @@ export function intOf(node: NodeProto, name: string, fallback: number): number {
   return attribute && attribute.type !== AttributeType.UNDEFINED ? Number(attribute.i) : fallback;
 }
 
+/** A float attribute, or `fallback` where the node has none. */
+export function floatOf(node: NodeProto, name: string, fallback: number): number {
+  return attributeOf(node, name)?.f ?? fallback;
+}
+
 /** The version of an operator set that a model or function imports; `ai.onnx` is the default domain's other name. */
 export function opsetOf(importer: Pick<ModelProto | FunctionProto, 'opsetImport'>, domain = ''): number | undefined {
   const canonical = (name: string) => (name === 'ai.onnx' ? '' : name);

@@ -1,68 +1,13 @@
-import { create } from '@bufbuild/protobuf';
-import {
-  type AttributeProto,
-  AttributeProtoSchema,
-  AttributeType,
-  attributeOf,
-  DataType,
-  type NodeProto,
-  NodeProtoSchema,
-  type TensorProto,
-  TensorProtoSchema,
+export {
+  floatAttribute,
+  floatOf,
+  floatTensor,
+  int64Tensor,
+  intAttribute,
+  intsAttribute,
+  MS_DOMAIN,
+  makeNode,
+  makeTensor,
+  shallowCopy,
+  stringAttribute,
 } from '../model/index.ts';
-
-/** Domain of ONNX Runtime's own operators. */
-export const MS_DOMAIN = 'com.microsoft';
-
-/** A node. Trailing empty inputs are kept: some operators count them. */
-export function makeNode(
-  opType: string,
-  inputs: readonly string[],
-  outputs: readonly string[],
-  options: { name?: string; domain?: string; attributes?: readonly AttributeProto[] } = {},
-): NodeProto {
-  const node = create(NodeProtoSchema, { opType, input: [...inputs], output: [...outputs] });
-  if (options.name) node.name = options.name;
-  if (options.domain) node.domain = options.domain;
-  node.attribute = [...(options.attributes ?? [])];
-  return node;
-}
-
-export function intAttribute(name: string, value: number): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
-}
-
-export function intsAttribute(name: string, values: readonly number[]): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: values.map(BigInt) });
-}
-
-export function stringAttribute(name: string, value: string): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
-}
-
-/** A small tensor with its bytes in the graph. */
-export function makeTensor(name: string, dataType: number, dims: readonly number[], rawData: Uint8Array): TensorProto {
-  return create(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt), rawData });
-}
-
-export function int64Tensor(name: string, values: readonly number[], dims: readonly number[] = [values.length]) {
-  return makeTensor(name, DataType.INT64, dims, bytesOf(BigInt64Array.from(values, BigInt)));
-}
-
-export function floatTensor(name: string, values: readonly number[], dims: readonly number[] = [values.length]) {
-  return makeTensor(name, DataType.FLOAT, dims, bytesOf(Float32Array.from(values)));
-}
-
-/** A float attribute, or `fallback` where the node has none. */
-export function floatOf(node: NodeProto, name: string, fallback: number): number {
-  return attributeOf(node, name)?.f ?? fallback;
-}
-
-/** A copy of the message itself; what it refers to is shared. Unknown fields and presence are kept. */
-export function shallowCopy<T extends object>(message: T): T {
-  return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
-}
-
-function bytesOf(array: BigInt64Array | Float32Array): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-}
