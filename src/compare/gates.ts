@@ -1,4 +1,5 @@
 import type { Verdict } from '../receipt/index.ts';
+import { causeOf, standing } from '../runtime/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
 import type { Speed } from './speed.ts';
 
@@ -133,11 +134,12 @@ function gate(
   if (verdict === 'fail') {
     return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${RULES[name].advice}.` };
   }
-  const pairs = speed.modelMs.length;
+  const stored = speed.mode === 'stored';
+  const taken = stored ? `${speed.modelMs.length} runs` : `${speed.pairs.length} pairs of blocks`;
   const interval = speed.interval
     ? `the speedup ${show(figure)} (95 % between ${show(speed.interval.low)} and ${show(speed.interval.high)}) cannot be told from ${against}`
-    : `${pairs} timed pairs are too few to hold a speedup against ${against}`;
-  const sentence = `After ${pairs} pairs in ${show(maxSeconds)} s ${interval}: raise max-seconds, or keep the machine quiet.`;
+    : `${taken} are too few to hold a speedup against ${against}`;
+  const sentence = `After ${taken} in ${show(maxSeconds)} s ${interval} (${causeOf(speed.host)}): raise max-seconds, or keep the machine quiet.`;
   return { ...held, verdict, sentence };
 }
 
@@ -151,10 +153,11 @@ function passes(name: FigureName, figure: number, limit: number): boolean {
   return RULES[name].bound === 'most' ? figure <= limit : figure >= limit;
 }
 
+/** Open where noise could turn it: too few pairs, or the limit within the interval. */
 function speedVerdict({ interval }: Speed, limit: number): Verdict {
   if (!interval) return 'inconclusive';
-  if (interval.low >= limit) return 'pass';
-  return interval.high < limit ? 'fail' : 'inconclusive';
+  const found = standing(interval, limit, 'lowest');
+  return found === 'undecided' ? 'inconclusive' : found;
 }
 
 /** A NaN or a lone infinity in any output fails: there is nothing to average. */

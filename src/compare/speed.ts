@@ -1,25 +1,43 @@
-import { median, type Samples } from '../runtime/index.ts';
+import {
+  combinedActivity,
+  FEWEST_FOR_MEDIAN,
+  type Feeds,
+  type HostActivity,
+  type Interval,
+  median,
+  medianInterval,
+  ratioOfMedians,
+  type Samples,
+  seededRandom,
+  standing,
+  type Timings,
+  timedFeeds,
+} from '../runtime/index.ts';
 import type { Side, Stage } from './stage.ts';
-import { type Interval, MIN_VALUES, medianOfRatios, ratioOfMedians } from './statistics.ts';
 
 /** How much faster the model is than its reference. */
 export interface Speed {
   /**
-   * `alternating`: pairs, both models loaded; `blocks`: runs of one model, then of the other, because both do not fit at
-   * once; `stored`: against times of the reference that a baseline holds.
+   * `alternating`: both models loaded, a block of runs of one, then of the other; `blocks`: the same, loading each anew,
+   * because both do not fit at once; `stored`: against times of the reference that a baseline holds.
    */
   mode: 'alternating' | 'blocks' | 'stored';
-  /** Reference time ÷ model time, the median of the pairs. */
+  /** Reference time ÷ model time: the median over pairs of adjacent blocks of the ratio of their medians. */
   speedup: number;
   /** 95 % confidence interval; null for too few pairs to have one. */
   interval: { low: number; high: number } | null;
-  /** Wall times of single inferences, ms, in the order they ran. */
+  /** Medians of adjacent blocks, ms, in the order they ran; none for `stored`. */
+  pairs: { referenceMs: number; modelMs: number }[];
+  /** Wall times of single inferences, ms, in the order they ran; of a block at most fifty, evenly. */
   referenceMs: number[];
   modelMs: number[];
+  /** Over all runs, so not paired: their ratio need not be the speed-up. */
   referenceP50Ms: number;
   modelP50Ms: number;
   /** `pairs`: enough to judge by; `time`: `max-seconds` came first. */
   endedBy: 'pairs' | 'time';
+  /** What else the machine did meanwhile. */
+  host?: HostActivity;
 }
 
 export interface SpeedOptions {
@@ -33,43 +51,60 @@ export interface SpeedOptions {
   progress: (pairs: number) => void;
 }
 
+/** The part of a `Stage` that timing needs. */
+export type TimedStage = Pick<Stage, 'together' | 'runs' | 'measure' | 'rest' | 'lastMs'>;
+
 /** Inferences after loading that do not count. */
 const WARMUP = 2;
+/** A block: at least so many runs and seconds. */
+const BLOCK_RUNS = 6;
+const BLOCK_SECONDS = 0.3;
+/** Before a block: runs that do not count, while the other model's threads come to rest. */
+const LEAD_SECONDS = 0.1;
+/** Of longer runs none is spent on that: what spins at their beginning is nothing against them. */
+const LONG_MS = 1000;
+/** Runs of a block that are kept. */
+const KEPT_RUNS = 50;
 /** Pairs before anything is concluded. */
-const ENOUGH = 10;
-/** Pairs after which nothing new is to be learned. */
-const MOST = 200;
-/** Without a limit to hold against, an interval this narrow (high ÷ low − 1) is good enough. */
+const ENOUGH = FEWEST_FOR_MEDIAN;
+/** Pairs after which nothing new is to be learned; without a limit to hold against, few are good enough. */
+const MOST = 100;
+const MOST_WITHOUT_LIMIT = 10;
+/** Without a limit, an interval this narrow (high ÷ low − 1) is good enough at once. */
 const NARROW = 0.1;
-/** Pairs of a block. */
-const BLOCK = 6;
+/** Runs against stored times before anything is concluded. */
+const ENOUGH_RUNS = 10;
 
 /**
- * Times the reference and the model on the same samples, in pairs whose order alternates (ABBA), so that drift of the
- * machine hits both alike.
+ * Times the reference and the model on the same samples in alternating blocks, whose order alternates too (ABBA), so
+ * that drift of the machine hits both alike. Not in single runs: after an inference ONNX Runtime's threads spin for some
+ * 40 ms in wait for the next, as they should in production, and would take half the machine from the other model. So a
+ * block begins with runs that do not count, until the other process has come to rest.
  */
-export async function measureSpeed(stage: Stage, samples: Samples, options: SpeedOptions): Promise<Speed> {
+export async function measureSpeed(stage: TimedStage, samples: Samples, options: SpeedOptions): Promise<Speed> {
   const mode = stage.together ? 'alternating' : 'blocks';
-  const times: Record<Side, number[]> = { reference: [], model: [] };
+  const feeds = await timedFeeds(samples);
+  const taken = new Taken();
   const start = options.clock();
   const secondsLeft = () => options.maxSeconds - (options.clock() - start) / 1000;
-  let order: Side[] = stage.runs('model') > 0 ? ['model', 'reference'] : ['reference', 'model'];
+  let order: [Side, Side] = stage.runs('model') > 0 ? ['model', 'reference'] : ['reference', 'model'];
   for (;;) {
-    const [first, second] = order as [Side, Side];
-    const before = times[first].length;
-    const wanted = mode === 'blocks' ? BLOCK : 1;
-    const half = secondsLeft() / 2;
-    await warmUp(stage, first, samples);
-    do {
-      await time(stage, first, samples, times, options.signal);
-    } while (times[first].length < before + wanted && secondsLeft() > half);
-    await warmUp(stage, second, samples);
-    while (times[second].length < times[first].length) await time(stage, second, samples, times, options.signal);
+    const [first, second] = order;
+    options.signal?.throwIfAborted();
+    await leadIn(stage, first, second, feeds);
+    const runs = mode === 'blocks' ? BLOCK_RUNS : affordableRuns(stage, secondsLeft(), taken.pairs.length);
+    const block = { warmup: 0, runs: wholeTurns(runs, feeds), minSeconds: runs < BLOCK_RUNS ? 0 : BLOCK_SECONDS };
+    const one = await stage.measure(first, feeds, { ...block, maxSeconds: secondsLeft() / 2 });
+    await leadIn(stage, second, first, feeds);
+    // As many where the first was cut short: both go through the same samples.
+    const rest = one.runs.length < block.runs ? { ...block, runs: one.runs.length, minSeconds: 0 } : block;
+    const two = await stage.measure(second, feeds, { ...rest, maxSeconds: Number.POSITIVE_INFINITY });
+    taken.add(first, one, second, two);
     order = [second, first];
-    options.progress(times.model.length);
+    options.progress(taken.pairs.length);
     // An interval takes its time, which is better spent on the next pair.
-    if (times.model.length < ENOUGH && secondsLeft() > 0) continue;
-    const speed = summarize(mode, times, options);
+    if (taken.pairs.length < ENOUGH && secondsLeft() > 0) continue;
+    const speed = summarize(mode, taken, options.seed);
     if (settled(speed, options.limits)) return { ...speed, endedBy: 'pairs' };
     if (secondsLeft() <= 0) return speed;
   }
@@ -77,65 +112,111 @@ export async function measureSpeed(stage: Stage, samples: Samples, options: Spee
 
 /** Times the model alone, against times of the reference that were taken before on the same machine. */
 export async function measureAgainstStored(
-  stage: Stage,
+  stage: TimedStage,
   samples: Samples,
   referenceMs: readonly number[],
   options: SpeedOptions,
 ): Promise<Speed> {
-  const times: Record<Side, number[]> = { reference: [...referenceMs], model: [] };
+  const feeds = await timedFeeds(samples);
+  const taken = new Taken(referenceMs);
   const start = options.clock();
-  await warmUp(stage, 'model', samples);
+  await leadIn(stage, 'model', undefined, feeds);
   for (;;) {
-    await time(stage, 'model', samples, times, options.signal);
-    options.progress(times.model.length);
+    options.signal?.throwIfAborted();
+    const left = options.maxSeconds - (options.clock() - start) / 1000;
+    const block = { warmup: 0, runs: wholeTurns(BLOCK_RUNS, feeds), minSeconds: BLOCK_SECONDS };
+    taken.addModel(await stage.measure('model', feeds, { ...block, maxSeconds: left }));
+    options.progress(taken.runs.model.length);
     const late = options.clock() - start >= options.maxSeconds * 1000;
-    if (times.model.length < ENOUGH && !late) continue;
-    const speed = summarize('stored', times, options);
+    if (taken.runs.model.length < ENOUGH_RUNS && !late) continue;
+    const speed = summarize('stored', taken, options.seed);
     if (settled(speed, options.limits)) return { ...speed, endedBy: 'pairs' };
     if (late) return speed;
   }
 }
 
-async function warmUp(stage: Stage, side: Side, samples: Samples): Promise<void> {
-  while (stage.runs(side) < WARMUP) await stage.run(side, await samples.get(stage.runs(side) % samples.length), {});
+/** What was measured so far. */
+class Taken {
+  readonly runs: Record<Side, number[]>;
+  readonly pairs: Speed['pairs'] = [];
+  readonly host: HostActivity[] = [];
+
+  constructor(referenceMs: readonly number[] = []) {
+    this.runs = { reference: [...referenceMs], model: [] };
+  }
+
+  add(first: Side, one: Timings, second: Side, two: Timings): void {
+    const medians = { [first]: median(one.runs), [second]: median(two.runs) } as Record<Side, number>;
+    this.pairs.push({ referenceMs: medians.reference, modelMs: medians.model });
+    this.#keep(first, one);
+    this.#keep(second, two);
+  }
+
+  addModel(timings: Timings): void {
+    this.#keep('model', timings);
+  }
+
+  #keep(side: Side, { runs, host }: Timings): void {
+    const step = Math.ceil(runs.length / KEPT_RUNS);
+    this.runs[side].push(...runs.filter((_, index) => index % step === 0));
+    if (host) this.host.push(host);
+  }
 }
 
-async function time(
-  stage: Stage,
-  side: Side,
-  samples: Samples,
-  times: Record<Side, number[]>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  signal?.throwIfAborted();
-  const feeds = await samples.get(times[side].length % samples.length);
-  times[side].push((await stage.run(side, feeds, {})).ms);
+/** Runs that do not count: until the model is warm, and the other one, whose threads still spin, is at rest. */
+async function leadIn(stage: TimedStage, side: Side, other: Side | undefined, feeds: readonly Feeds[]): Promise<void> {
+  const lead = async () => {
+    const cold = WARMUP - stage.runs(side);
+    if (cold > 0) await stage.measure(side, feeds, { warmup: cold - 1, runs: 1, maxSeconds: Infinity });
+    if ((stage.lastMs(side) ?? 0) > LONG_MS) return;
+    await stage.measure(side, feeds, { warmup: 0, runs: Number.MAX_SAFE_INTEGER, maxSeconds: LEAD_SECONDS });
+  };
+  await Promise.all([lead(), other && stage.rest(other)]);
 }
 
-function summarize(mode: Speed['mode'], times: Record<Side, number[]>, { seed }: SpeedOptions): Speed {
-  const enough = Math.min(times.reference.length, times.model.length) >= MIN_VALUES;
-  const { value, low, high } = speedupOf(mode, times, seed);
+/** Runs of a block: as many as `BLOCK_RUNS`, or as leave time for enough pairs; at least one. */
+function affordableRuns(stage: TimedStage, secondsLeft: number, pairs: number): number {
+  const times = (['reference', 'model'] as const).map((side) => (stage.lastMs(side) ?? 0) / 1000);
+  const [run, lead] = [times[0]! + times[1]!, times.filter((ms) => ms * 1000 <= LONG_MS).length * LEAD_SECONDS];
+  const share = secondsLeft / Math.max(1, ENOUGH - pairs);
+  return Math.max(1, Math.min(BLOCK_RUNS, Math.floor((share - lead) / run)));
+}
+
+/** A block's runs in whole turns through the samples, whose sizes may differ; shortened blocks are spared that. */
+const wholeTurns = (runs: number, feeds: readonly Feeds[]): number =>
+  runs < BLOCK_RUNS ? runs : Math.ceil(runs / feeds.length) * feeds.length;
+
+function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: number): Speed {
+  const { value, low, high } = speedupOf(mode, pairs, runs, seed);
+  const count = mode === 'stored' ? Math.min(runs.reference.length, runs.model.length) : pairs.length;
+  const activity = combinedActivity(host);
   return {
     mode,
     speedup: value,
-    interval: enough ? { low, high } : null,
-    referenceMs: times.reference,
-    modelMs: times.model,
-    referenceP50Ms: median(times.reference),
-    modelP50Ms: median(times.model),
+    interval: count >= FEWEST_FOR_MEDIAN ? { low, high } : null,
+    pairs,
+    referenceMs: runs.reference,
+    modelMs: runs.model,
+    referenceP50Ms: median(runs.reference),
+    modelP50Ms: median(runs.model),
     endedBy: 'time',
+    ...(activity ? { host: activity } : {}),
   };
 }
 
-function speedupOf(mode: Speed['mode'], times: Record<Side, number[]>, seed: number): Interval {
-  if (mode === 'stored') return ratioOfMedians(times.reference, times.model, seed);
-  const pairs = times.model.map((denominator, pair) => ({ numerator: times.reference[pair]!, denominator }));
-  return medianOfRatios(pairs, seed);
+function speedupOf(mode: Speed['mode'], pairs: Speed['pairs'], runs: Record<Side, number[]>, seed: number): Interval {
+  const random = seededRandom(seed);
+  if (mode === 'stored') return ratioOfMedians(runs.reference, runs.model, random);
+  return medianInterval(
+    pairs.map(({ referenceMs, modelMs }) => referenceMs / modelMs),
+    random,
+  );
 }
 
-function settled({ interval, modelMs }: Speed, limits: readonly number[]): boolean {
-  if (modelMs.length >= MOST) return true;
-  if (!interval || modelMs.length < ENOUGH) return false;
-  if (limits.length === 0) return interval.high / interval.low - 1 <= NARROW || modelMs.length >= 4 * ENOUGH;
-  return limits.every((limit) => interval.low >= limit || interval.high < limit);
+function settled({ mode, interval, pairs, modelMs }: Speed, limits: readonly number[]): boolean {
+  const count = mode === 'stored' ? modelMs.length / BLOCK_RUNS : pairs.length;
+  if (count >= MOST) return true;
+  if (!interval) return false;
+  if (limits.length === 0) return interval.high / interval.low - 1 <= NARROW || count >= MOST_WITHOUT_LIMIT;
+  return limits.every((limit) => standing(interval, limit, 'lowest') !== 'undecided');
 }

@@ -1,4 +1,13 @@
-import { type Feeds, memoryOf, type RunAnswer, type RunOptions, type Session } from '../runtime/index.ts';
+import {
+  type Feeds,
+  type MeasureOptions,
+  median,
+  memoryOf,
+  type RunAnswer,
+  type RunOptions,
+  type Session,
+  type Timings,
+} from '../runtime/index.ts';
 
 export type Side = 'reference' | 'model';
 
@@ -25,6 +34,7 @@ export class Stage {
   readonly records: Partial<Record<Side, SideRecord>> = {};
   readonly #open: (side: Side) => Promise<Session>;
   readonly #sessions = new Map<Side, { session: Session; runs: number }>();
+  readonly #lastMs: Partial<Record<Side, number>> = {};
   #together: boolean;
 
   constructor(open: (side: Side) => Promise<Session>, together: boolean) {
@@ -49,7 +59,27 @@ export class Stage {
     seat.runs++;
     const record = this.records[side]!;
     record.spoolMs += answer.handlingMs;
+    this.#lastMs[side] = answer.ms;
     return answer;
+  }
+
+  /** Timed inferences one after the other; loads the model first where it is not. */
+  async measure(side: Side, feeds: readonly Feeds[], options: MeasureOptions): Promise<Timings> {
+    const seat = await this.enter(side);
+    const timings = await seat.session.measure(feeds, options);
+    seat.runs += options.warmup + timings.runs.length;
+    this.#lastMs[side] = median(timings.runs);
+    return timings;
+  }
+
+  /** Waits until a loaded model's threads no longer spin. */
+  async rest(side: Side): Promise<void> {
+    await this.#sessions.get(side)?.session.rest();
+  }
+
+  /** What an inference took last, ms; undefined before the first. */
+  lastMs(side: Side): number | undefined {
+    return this.#lastMs[side];
   }
 
   /** Inferences of the session that is loaded now; 0 where none is. */

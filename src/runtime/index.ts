@@ -11,13 +11,23 @@ export {
   viewAs,
 } from './dtype.ts';
 export { environment, type Machine } from './environment.ts';
+export { causeOf, combinedActivity, type HostActivity, QUOTA_SHARE } from './host-activity.ts';
+export {
+  FEWEST_FOR_MEDIAN,
+  type Interval,
+  medianInterval,
+  percentileInterval,
+  ratioOfMedians,
+  type Standing,
+  seededRandom,
+  standing,
+} from './intervals.ts';
 export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
 export { availableMemory, memoryOf } from './memory.ts';
-export type { OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
-export { loadSamples, type SampleOptions, type Samples } from './samples/index.ts';
+export type { MeasureOptions, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
+export { loadSamples, type SampleOptions, type Samples, TIMED_SAMPLES, timedFeeds } from './samples/index.ts';
 export { makeScratch, withScratch } from './scratch.ts';
 export {
-  type MeasureOptions,
   openSession,
   type PlacedNode,
   placeNodes,

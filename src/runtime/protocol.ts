@@ -1,3 +1,4 @@
+import type { HostActivity } from './host-activity.ts';
 import type {
   Feeds,
   OutputSummary,
@@ -13,7 +14,8 @@ export type Request =
   | { kind: 'preload'; runtime: string }
   | ({ kind: 'open' } & OpenRequest)
   | { kind: 'run'; inputs: Inputs; outputs: OutputMode; fetch?: string[]; directory?: string }
-  | { kind: 'measure'; feeds: Feeds[]; warmup: number; runs: number; maxSeconds: number }
+  | ({ kind: 'measure'; inputs: Inputs[] } & Required<MeasureOptions>)
+  | { kind: 'rest' }
   | { kind: 'memory' }
   | { kind: 'profile' }
   | { kind: 'close' };
@@ -30,6 +32,17 @@ export interface OpenRequest {
   arena: boolean;
   /** Prefix of the profile that `profile` ends; absent: no profiling, which costs time. */
   profilePrefix?: string;
+}
+
+export interface MeasureOptions {
+  /** Inferences before any counts. */
+  warmup: number;
+  /** Inferences that count, at least; at least 1. */
+  runs: number;
+  /** Seconds that they take together at least, in whole turns through the samples; default 0. */
+  minSeconds?: number;
+  /** Seconds after which no further inference starts. */
+  maxSeconds: number;
 }
 
 /** What becomes of an inference's outputs: dropped, described, or written to files. */
@@ -64,7 +77,7 @@ export interface MeasureAnswer {
   firstMs: number;
   runs: number[];
   endedBy: 'runs' | 'time';
-  throttledUs?: number;
+  host: HostActivity;
 }
 
 export interface Answers {
@@ -72,6 +85,7 @@ export interface Answers {
   open: OpenAnswer;
   run: RunAnswer;
   measure: MeasureAnswer;
+  rest: null;
   memory: ProcessMemory;
   /** Path of the profile file. */
   profile: string;

@@ -3,22 +3,14 @@
  * not the action's. It speaks `protocol.ts` over IPC and ends with its parent.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, existsSync, ftruncateSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { bytesOf, type NumericArray, viewAs } from './dtype.ts';
+import { activityBetween, hostCounters } from './host-activity.ts';
 import { ownMemory } from './memory.ts';
 import type {
   Answers,
@@ -71,6 +63,9 @@ const LARGE_OUTPUT_BYTES = 16 * 2 ** 20;
 const HUGE_OUTPUT_BYTES = 256 * 2 ** 20;
 /** A sign of life is due this often while a measurement takes its time; timeouts are longer. */
 const ALIVE_MS = 500;
+/** How often a process that should come to rest looks at what it takes, and how long it is waited for at most. */
+const REST_POLL_MS = 8;
+const MOST_REST_MS = 1000;
 /** The parent keeps the other end of this descriptor open as long as it lives. */
 const LIFELINE_FD = 4;
 
@@ -104,6 +99,9 @@ class SessionProcess {
         return this.#run(request);
       case 'measure':
         return this.#measure(request, alive);
+      case 'rest':
+        await untilIdle();
+        return null;
       case 'memory':
         this.#kept.clear();
         return settledMemory();
@@ -169,7 +167,7 @@ class SessionProcess {
 
   async #measure(request: Extract<Request, { kind: 'measure' }>, alive: () => void): Promise<MeasureAnswer> {
     const { ort, session } = this.#opened();
-    const samples = request.feeds.map((feeds) => toOrt(ort, feeds));
+    const samples = request.inputs.map((inputs) => this.#feeds(ort, inputs));
     const fetches = readableOutputs(session);
     let index = 0;
     let ownMs = 0;
@@ -190,20 +188,22 @@ class SessionProcess {
     const started = performance.now();
     const elapsed = () => (performance.now() - started) / 1000;
     for (let i = 0; i < request.warmup && elapsed() < request.maxSeconds; i++) await once();
-    const throttledBefore = throttledMicroseconds();
+    const before = hostCounters();
+    const counting = performance.now();
+    const longEnough = () => (performance.now() - counting) / 1000 >= request.minSeconds;
     const runs: number[] = [];
     // At least one run counts, however short the time: no figure at all would help nobody.
     do runs.push(await once());
-    while (runs.length < request.runs && elapsed() < request.maxSeconds);
-    const throttledAfter = throttledMicroseconds();
+    while (
+      elapsed() < request.maxSeconds &&
+      (runs.length < request.runs || (request.minSeconds > 0 && !(longEnough() && runs.length % samples.length === 0)))
+    );
     return {
       ownMs,
       firstMs: this.#firstMs!,
       runs,
       endedBy: runs.length < request.runs ? 'time' : 'runs',
-      ...(throttledBefore !== undefined && throttledAfter !== undefined
-        ? { throttledUs: throttledAfter - throttledBefore }
-        : {}),
+      host: activityBetween(before, hostCounters()),
     };
   }
 
@@ -389,14 +389,14 @@ async function settledMemory(): Promise<Answers['memory']> {
   return previous;
 }
 
-/** µs for which the quota of our control group (v2) held it back, so far. */
-function throttledMicroseconds(): number | undefined {
-  try {
-    const text = readFileSync('/sys/fs/cgroup/cpu.stat', 'utf8');
-    const match = /^throttled_usec (\d+)$/m.exec(text);
-    return match ? Number(match[1]) : undefined;
-  } catch {
-    return undefined; // Not Linux, or another version of control groups.
+/** Waits until the threads of this process no longer spin: until they take less than a fifth of a processor. */
+async function untilIdle(): Promise<void> {
+  const until = performance.now() + MOST_REST_MS;
+  for (let quiet = 0; quiet < 2 && performance.now() < until; ) {
+    const [cpu, wall] = [process.cpuUsage(), performance.now()];
+    await sleep(REST_POLL_MS);
+    const { user, system } = process.cpuUsage(cpu);
+    quiet = (user + system) / 1000 < 0.2 * (performance.now() - wall) ? quiet + 1 : 0;
   }
 }
 

@@ -11,7 +11,17 @@ import { type Log, silentLog } from '../receipt/index.ts';
 import { bytesOfFeeds } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';
-import type { Answers, FromChild, Inputs, OpenAnswer, OutputMode, Request, RunAnswer, ToChild } from './protocol.ts';
+import type {
+  Answers,
+  FromChild,
+  Inputs,
+  MeasureOptions,
+  OpenAnswer,
+  OutputMode,
+  Request,
+  RunAnswer,
+  ToChild,
+} from './protocol.ts';
 import { coefficientOfVariation, mean, percentile } from './statistics.ts';
 import {
   type Feeds,
@@ -66,15 +76,6 @@ export interface RunOptions {
   spoolDirectory?: string;
 }
 
-export interface MeasureOptions {
-  /** Inferences before any counts. */
-  warmup: number;
-  /** Inferences that count; at least 1. */
-  runs: number;
-  /** Seconds after which no further inference starts. */
-  maxSeconds: number;
-}
-
 /** A model loaded in a child process of its own. `close` it, whatever happened. */
 export interface Session {
   readonly load: OpenAnswer;
@@ -92,7 +93,12 @@ export interface Session {
   /** One inference. Throws `SessionError`. */
   run(feeds: Feeds, options?: RunOptions): Promise<RunAnswer>;
   /** Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. Throws `SessionError`. */
-  measure(feeds: Feeds[], options: MeasureOptions): Promise<Timings>;
+  measure(feeds: readonly Feeds[], options: MeasureOptions): Promise<Timings>;
+  /**
+   * Resolves once its threads no longer spin. ONNX Runtime's keep a processor busy for some 40 ms after an inference, in
+   * case another follows; whoever runs beside them meanwhile is slowed down by half.
+   */
+  rest(): Promise<void>;
   /** Memory of the child with its outputs released. */
   memory(): Promise<ProcessMemory>;
   /** Ends the child and waits until it is gone. Never throws. */
@@ -207,17 +213,20 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
       ownMs += answer.ms + answer.releaseMs;
       return answer;
     },
-    async measure(feeds, { warmup, runs, maxSeconds }) {
+    async measure(feeds, { minSeconds = 0, ...options }) {
       if (feeds.length === 0) throw new TypeError('measuring needs at least one sample');
+      const inputs = feeds.map((each) => sent.inputsOf(each));
       const { ownMs: spent, ...answer } = await child.ask('measure', {
         kind: 'measure',
-        feeds,
-        warmup,
-        runs,
-        maxSeconds,
+        inputs,
+        minSeconds,
+        ...options,
       });
       ownMs += spent;
-      return { ...answer, warmup, ...timingStatistics(answer.runs) };
+      return { ...answer, warmup: options.warmup, ...timingStatistics(answer.runs) };
+    },
+    async rest() {
+      await child.ask('rest', { kind: 'rest' });
     },
     memory: () => {
       sent = new SentInputs();

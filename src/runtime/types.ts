@@ -1,3 +1,5 @@
+import type { HostActivity } from './host-activity.ts';
+
 /** Element types that onnxruntime-node can pass in and out. Sub-byte and bfloat16 tensors it cannot. */
 export type DType =
   | 'float32'
@@ -101,8 +103,8 @@ export interface Timings {
   variation: number;
   /** `time` when `maxSeconds` ended the measuring before all `runs` were made. */
   endedBy: 'runs' | 'time';
-  /** µs the control group was held back by its CPU quota while measuring (Linux cgroup v2); absent where unreadable. */
-  throttledUs?: number;
+  /** What else the machine did meanwhile. */
+  host?: HostActivity;
 }
 
 export type SessionFailure =

@@ -1,4 +1,4 @@
-import { median, percentile, robustVariation, type Timings } from '../runtime/index.ts';
+import { median, percentile, QUOTA_SHARE, robustVariation, type Timings } from '../runtime/index.ts';
 import type { HygieneFinding } from './types.ts';
 
 /** A session call that computes one element takes 12 µs on a 2023 server core; nothing real is faster. */
@@ -11,8 +11,6 @@ const BIMODAL_SHARE = 0.15;
 const ENOUGH_RUNS = 10;
 /** The last third this much slower than the first: the clock went down. */
 const DRIFT_RATIO = 1.25;
-/** Share of the wall time that a CPU quota took away. */
-const QUOTA_SHARE = 0.05;
 export const NOISY_VARIATION = 0.25;
 
 /**
@@ -20,12 +18,12 @@ export const NOISY_VARIATION = 0.25;
  * of four once turned 10.7 s into 2.9 s). `throttled`: a drift upwards, or time lost to a quota. `noisy`: the robust
  * coefficient of variation (1.4826 · MAD ÷ median) is over 0.25, so that a few preempted runs alone do not count.
  */
-export function inspectTimings(timings: Pick<Timings, 'runs' | 'throttledUs'>): HygieneFinding[] {
-  const { runs, throttledUs } = timings;
+export function inspectTimings(timings: Pick<Timings, 'runs' | 'host'>): HygieneFinding[] {
+  const { runs, host } = timings;
   const findings: HygieneFinding[] = [];
   const cached = describeCached(runs);
   if (cached) findings.push({ kind: 'cached', message: cached });
-  const throttled = describeThrottled(runs, throttledUs);
+  const throttled = describeThrottled(runs, host?.throttledUs);
   if (throttled) findings.push({ kind: 'throttled', message: throttled });
   const variation = robustVariation(runs);
   if (!cached && runs.length >= ENOUGH_RUNS && variation > NOISY_VARIATION) {

@@ -11,7 +11,6 @@ import {
   writeReceipt,
 } from '../receipt/index.ts';
 import {
-  bytesOfFeeds,
   ELEMENT_BYTES,
   elementCount,
   environment,
@@ -22,13 +21,14 @@ import {
   type RuntimeLocation,
   resolveRuntime,
   robustVariation,
-  type Samples,
   type Session,
   SessionError,
   type SessionHost,
   type SessionOptions,
   startHost,
+  TIMED_SAMPLES,
   type Timings,
+  timedFeeds,
   type ValueInfo,
   valueInfoOf,
   withScratch,
@@ -52,9 +52,6 @@ const DEFAULTS = { warmup: 3, runs: 100, maxSeconds: 60, timeoutSeconds: 600 };
 const RUNS_FOR_P95 = 100;
 /** Measurements in all, where the times look wrong and there is time for another. */
 const MAX_MEASUREMENTS = 3;
-/** Samples that the timing goes through in turn, and the bytes they may have together. */
-const TIMED_SAMPLES = 8;
-const TIMED_SAMPLE_BYTES = 256 * 2 ** 20;
 /** Outputs from this size on are not kept in the arena unless told so. */
 const LARGE_OUTPUT_BYTES = 256 * 2 ** 20;
 const MB = 1e6;
@@ -206,19 +203,6 @@ function recordLoad(session: Session, check: Check, results: ValidateResults): v
 }
 
 const signature = ({ name, dtype, dims }: ValueInfo): string => `${name} ${dtype}[${dims.join(',')}]`;
-
-/** As many samples as fit the bound: they go to the child at once, so that handing them over is not in the times. */
-async function timedFeeds(samples: Samples): Promise<Feeds[]> {
-  const feeds: Feeds[] = [];
-  let bytes = 0;
-  for (let index = 0; index < Math.min(samples.length, TIMED_SAMPLES); index++) {
-    const sample = await samples.get(index);
-    bytes += bytesOfFeeds(sample);
-    if (feeds.length > 0 && bytes > TIMED_SAMPLE_BYTES) break;
-    feeds.push(sample);
-  }
-  return feeds;
-}
 
 /** Measures, and again where the times look wrong and there is time: noise goes away, a cache does not. */
 async function checkLatency(

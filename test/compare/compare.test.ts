@@ -89,7 +89,8 @@ describe('compare', () => {
     expect(figures.mse).toBeGreaterThan(0);
     expect(figures.speed.modelMs.length).toBeGreaterThanOrEqual(6);
     expect(figures.speed.mode).toBe('alternating');
-    expect(figures.speed.interval!.low).toBeLessThanOrEqual(figures.speed.speedup);
+    expect(figures.speed.pairs.length).toBeGreaterThan(0);
+    if (figures.speed.interval) expect(figures.speed.interval.low).toBeLessThanOrEqual(figures.speed.speedup);
     expect(figures.reference.residentBytes).toBeGreaterThan(30e6);
     expect(figures.reference.peakBytes).toBeGreaterThanOrEqual(figures.reference.residentBytes * 0.9);
     expect(figures.model.size).toBeLessThan(figures.reference.size);
@@ -137,7 +138,7 @@ describe('compare', () => {
     const apart = await run(pair, { maxSeconds: 1 }, { availableMemory: () => 180e6 });
     expect(apart.figures.speed.mode).toBe('blocks');
     expect(apart.figures.similarity).toBe(together.figures.similarity);
-    expect(apart.figures.speed.modelMs.length).toBe(apart.figures.speed.referenceMs.length);
+    expect(apart.figures.speed.pairs.length).toBeGreaterThan(0);
     expect(apart.figures.model.peakBytes).toBeGreaterThan(30e6);
     expectNothingLeft(pair);
   });
@@ -170,7 +171,7 @@ describe('gates', () => {
     const options = { minSpeedup: 0.001, maxSeconds: 1 };
     const open = await run(pair, options, { clock: clock() });
     expect(open.verdict).toBe('inconclusive');
-    expect(open.failures).toEqual([expect.stringMatching(/1 timed pairs are too few .* raise max-seconds/)]);
+    expect(open.failures).toEqual([expect.stringMatching(/1 pairs of blocks are too few .* raise max-seconds/)]);
     const allowed = await run(pair, { ...options, allowInconclusive: true }, { clock: clock() });
     expect(allowed.verdict).toBe('inconclusive');
     expect(allowed.failures).toEqual([]);

@@ -4,7 +4,10 @@ import { inspectTimings } from '../../src/validate/index.ts';
 import { seeded } from '../support/random.ts';
 
 const kinds = (runs: number[], throttledUs?: number): string[] =>
-  inspectTimings({ runs, ...(throttledUs === undefined ? {} : { throttledUs }) }).map(({ kind }) => kind);
+  inspectTimings({
+    runs,
+    ...(throttledUs === undefined ? {} : { host: { seconds: 1, cores: 2, othersBusy: 0, throttledUs } }),
+  }).map(({ kind }) => kind);
 
 /** Times around `center` with a uniform spread of ± `spread` of it. */
 function around(center: number, spread: number, count: number, seed = 1): number[] {

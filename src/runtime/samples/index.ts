@@ -42,6 +42,10 @@ export interface Samples {
 /** Samples are asked for again and again while timing; this many bytes of them are kept. */
 const KEPT_BYTES = 32 * 2 ** 20;
 
+/** Samples that timed runs go through, and the bytes they may have together. */
+export const TIMED_SAMPLES = 8;
+const TIMED_BYTES = 256 * 2 ** 20;
+
 interface Source {
   name: string;
   read(): Promise<Feeds> | Feeds;
@@ -107,6 +111,22 @@ async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: Sa
   if (used.length === 1) notes.push('There is one sample only, so every inference sees the same input.');
   else if (first === digestOf(await get(1))) notes.push(`${used[0]!.name} and ${used[1]!.name} are the same.`);
   return { length: used.length, notes, name: (index) => used[index]!.name, get };
+}
+
+/**
+ * The samples that timed runs go through in turn: as many as fit the bound. They go to the child at once, so that
+ * handing them over is not in the times.
+ */
+export async function timedFeeds(samples: Samples): Promise<Feeds[]> {
+  const feeds: Feeds[] = [];
+  let bytes = 0;
+  for (let index = 0; index < Math.min(samples.length, TIMED_SAMPLES); index++) {
+    const sample = await samples.get(index);
+    bytes += bytesOfFeeds(sample);
+    if (feeds.length > 0 && bytes > TIMED_BYTES) break;
+    feeds.push(sample);
+  }
+  return feeds;
 }
 
 /** The same samples, of which the first few are made or read once and are the same objects each time. */
