@@ -134,11 +134,11 @@ function gate(
   if (verdict === 'fail') {
     return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${RULES[name].advice}.` };
   }
-  const stored = speed.mode === 'stored';
-  const taken = stored ? `${speed.modelMs.length} runs` : `${speed.pairs.length} pairs of blocks`;
+  const taken =
+    speed.mode === 'stored' ? counted(speed.modelMs.length, 'run') : `${counted(speed.pairs.length, 'pair')} of blocks`;
   const interval = speed.interval
-    ? `the speedup ${show(figure)} (95 % between ${show(speed.interval.low)} and ${show(speed.interval.high)}) cannot be told from ${against}`
-    : `${taken} are too few to hold a speedup against ${against}`;
+    ? `the speedup ${show(figure)}, between ${show(speed.interval.low)} and ${show(speed.interval.high)}, cannot be told from ${against}`
+    : `a speedup cannot be held against ${against}`;
   const sentence = `After ${taken} in ${show(maxSeconds)} s ${interval} (${causeOf(speed.host)}): raise max-seconds, or keep the machine quiet.`;
   return { ...held, verdict, sentence };
 }
@@ -191,3 +191,5 @@ function show(figure: number): string {
   const digits = figure !== 0 && Math.abs(figure) < 0.001 ? figure.toExponential(3) : String(Number(figure.toFixed(5)));
   return digits;
 }
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

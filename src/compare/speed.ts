@@ -24,7 +24,7 @@ export interface Speed {
   mode: 'alternating' | 'blocks' | 'stored';
   /** Reference time ÷ model time: the median over pairs of adjacent blocks of the ratio of their medians. */
   speedup: number;
-  /** 95 % confidence interval; null for too few pairs to have one. */
+  /** Its 95 % interval, below ten pairs from the lowest to the highest; null for one pair, which has none. */
   interval: { low: number; high: number } | null;
   /** Medians of adjacent blocks, ms, in the order they ran; none for `stored`. */
   pairs: { referenceMs: number; modelMs: number }[];
@@ -65,15 +65,13 @@ const LEAD_SECONDS = 0.1;
 const LONG_MS = 1000;
 /** Runs of a block that are kept. */
 const KEPT_RUNS = 50;
-/** Pairs before anything is concluded. */
+/** Pairs, or blocks against stored times, before anything is concluded. */
 const ENOUGH = FEWEST_FOR_MEDIAN;
 /** Pairs after which nothing new is to be learned; without a limit to hold against, few are good enough. */
 const MOST = 100;
 const MOST_WITHOUT_LIMIT = 10;
 /** Without a limit, an interval this narrow (high ÷ low − 1) is good enough at once. */
 const NARROW = 0.1;
-/** Runs against stored times before anything is concluded. */
-const ENOUGH_RUNS = 10;
 
 /**
  * Times the reference and the model on the same samples in alternating blocks, whose order alternates too (ABBA), so
@@ -128,7 +126,6 @@ export async function measureAgainstStored(
     taken.addModel(await stage.measure('model', feeds, { ...block, maxSeconds: left }));
     options.progress(taken.runs.model.length);
     const late = options.clock() - start >= options.maxSeconds * 1000;
-    if (taken.runs.model.length < ENOUGH_RUNS && !late) continue;
     const speed = summarize('stored', taken, options.seed);
     if (settled(speed, options.limits)) return { ...speed, endedBy: 'pairs' };
     if (late) return speed;
@@ -193,7 +190,7 @@ function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: numb
   return {
     mode,
     speedup: value,
-    interval: count >= FEWEST_FOR_MEDIAN ? { low, high } : null,
+    interval: count > 1 ? { low, high } : null,
     pairs,
     referenceMs: runs.reference,
     modelMs: runs.model,
@@ -214,9 +211,9 @@ function speedupOf(mode: Speed['mode'], pairs: Speed['pairs'], runs: Record<Side
 }
 
 function settled({ mode, interval, pairs, modelMs }: Speed, limits: readonly number[]): boolean {
-  const count = mode === 'stored' ? modelMs.length / BLOCK_RUNS : pairs.length;
+  const count = mode === 'stored' ? Math.floor(modelMs.length / BLOCK_RUNS) : pairs.length;
   if (count >= MOST) return true;
-  if (!interval) return false;
+  if (!interval || count < ENOUGH) return false;
   if (limits.length === 0) return interval.high / interval.low - 1 <= NARROW || count >= MOST_WITHOUT_LIMIT;
   return limits.every((limit) => standing(interval, limit, 'lowest') !== 'undecided');
 }
