@@ -151,26 +151,6 @@ export function usesBehind(scope: GraphScope, name: string): Use[] {
   return found;
 }
 
-/**
- * Makes names that nothing in the indexed graphs has, nor another name from the same maker: the wanted one, or that with
- * `_1`, `_2`, … behind it. Linear in the number of names, however often they repeat.
- */
-export function uniqueNames(index: GraphIndex): (wanted: string) => string {
-  const taken = new Set(index.names);
-  const next = new Map<string, number>();
-  return (wanted) => {
-    let name = wanted;
-    if (taken.has(name)) {
-      let n = next.get(wanted) ?? 1;
-      do name = `${wanted}_${n++}`;
-      while (taken.has(name));
-      next.set(wanted, n);
-    }
-    taken.add(name);
-    return name;
-  };
-}
-
 /** What the options (`exclude-nodes` and its like) call a node: its name, or that of its first output. */
 export function addressOf(node: NodeProto): string {
   return node.name || (node.output.find((name) => name !== '') ?? '');

@@ -26,7 +26,6 @@ export {
   producerOf,
   readsOf,
   type Use,
-  uniqueNames,
   usesBehind,
   usesOf,
 } from './graph-index.ts';
@@ -43,9 +42,11 @@ export {
   shallowCopy,
   stringAttribute,
 } from './make.ts';
+export { assertNamesUnique, uniqueNames } from './names.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
 export { type DeclaredValue, declaredInputs, declaredOutputs, declaredValues, indexRanges } from './signature.ts';
+export { sorted } from './sort.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 export { tapped, withGraph, writeTemporary } from './tap.ts';
 export type {
