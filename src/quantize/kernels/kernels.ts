@@ -36,6 +36,39 @@ export interface Kernels {
     sourceStride: number,
     targetStride: number,
   ): void;
+  blockParameters(
+    min: number,
+    max: number,
+    count: number,
+    levels: number,
+    symmetric: boolean,
+    even: boolean,
+    scales: number,
+    factors: number,
+    zeroPoints: number,
+  ): void;
+  codesOfColumns(
+    source: number,
+    target: number,
+    rows: number,
+    columns: number,
+    factors: number,
+    zeroPoints: number,
+    levels: number,
+    even: boolean,
+  ): void;
+  codesOfRow(
+    source: number,
+    target: number,
+    count: number,
+    block: number,
+    factors: number,
+    zeroPoints: number,
+    levels: number,
+    even: boolean,
+  ): void;
+  packPairs(source: number, target: number, count: number): void;
+  packRows(source: number, target: number, pairs: number, columns: number): void;
   float16FromFloat32: ConvertKernel;
   float32FromFloat16: ConvertKernel;
   float32FromBfloat16: ConvertKernel;

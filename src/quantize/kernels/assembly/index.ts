@@ -9,6 +9,7 @@
  * Kernels with a destination work in whole vectors and may write garbage behind its end, at most SLACK (64) bytes; they
  * may read as far behind each source.
  */
+export * from './blocks';
 
 /**
  * Widens the ranges `min` and `max` (f32 per channel, to be zeroed before the first block: a range always includes 0)

@@ -1,0 +1,164 @@
+/**
+ * Block-wise quantization: each run of `block` weights along one axis has a scale and a zero point of its own. Two
+ * arithmetics, each that of onnxruntime 1.32: `even` false is its MatMulNBits quantizer (a product with the reciprocal,
+ * halves away from zero), `even` true that of its GatherBlockQuantized (a quotient, halves to even).
+ */
+
+/**
+ * Parameters of `n` blocks from their ranges `min` ≤ 0 ≤ `max` (f32). `levels` is 15 or 255. Writes each block's scale,
+ * its `factor` (what `codes…` multiplies by, or divides by where `even`) and its zero point as f32.
+ * Symmetric: the value of larger magnitude becomes the lowest code, so a scale may be negative.
+ */
+export function blockParameters(
+  min: usize, max: usize, n: u32, levels: f32, symmetric: bool, even: bool,
+  scales: usize, factors: usize, zeroPoints: usize,
+): void {
+  const half = (levels + 1) / 2;
+  for (let i: u32 = 0; i < n; i++) {
+    const low = load<f32>(min);
+    const high = load<f32>(max);
+    const scale = symmetric ? (high > -low ? high : low) / -half : (high - low) / levels;
+    let zeroPoint: f32;
+    if (symmetric) zeroPoint = half;
+    else if (scale == 0) zeroPoint = even ? half : 0;
+    else {
+      const exact = even ? -low / scale : 0 - low / scale;
+      zeroPoint = min2(max2(even ? nearest(exact) : awayFromZero(exact), 0), levels);
+    }
+    store<f32>(scales, scale);
+    store<f32>(factors, even ? (scale == 0 ? f32.POSITIVE_INFINITY : scale) : scale == 0 ? 0 : 1 / scale);
+    store<f32>(zeroPoints, zeroPoint);
+    min += 4;
+    max += 4;
+    scales += 4;
+    factors += 4;
+    zeroPoints += 4;
+  }
+}
+
+/** Codes, a byte each, of `rows` × `columns` f32 in which every column is (a part of) one block. */
+export function codesOfColumns(
+  src: usize, dst: usize, rows: u32, columns: u32, factors: usize, zeroPoints: usize, levels: f32, even: bool,
+): void {
+  for (let row: u32 = 0; row < rows; row++) {
+    const end = dst + columns;
+    let factor = factors;
+    let zeroPoint = zeroPoints;
+    let from = src;
+    for (let to = dst; to < end; to += 16) {
+      const a = coded(v128.load(from), v128.load(factor), v128.load(zeroPoint), levels, even);
+      const b = coded(v128.load(from, 16), v128.load(factor, 16), v128.load(zeroPoint, 16), levels, even);
+      const c = coded(v128.load(from, 32), v128.load(factor, 32), v128.load(zeroPoint, 32), levels, even);
+      const d = coded(v128.load(from, 48), v128.load(factor, 48), v128.load(zeroPoint, 48), levels, even);
+      v128.store(to, bytesOf(a, b, c, d));
+      from += 64;
+      factor += 64;
+      zeroPoint += 64;
+    }
+    src += <usize>columns << 2;
+    dst = end;
+  }
+}
+
+/** Codes, a byte each, of `n` consecutive f32 in blocks of `block`, the first of which begins here. */
+export function codesOfRow(
+  src: usize, dst: usize, n: u32, block: u32, factors: usize, zeroPoints: usize, levels: f32, even: bool,
+): void {
+  while (n > 0) {
+    const run = n < block ? n : block;
+    const factor = v128.load32_splat(factors);
+    const zeroPoint = v128.load32_splat(zeroPoints);
+    const end = dst + run;
+    let from = src;
+    for (let to = dst; to < end; to += 16) {
+      const a = coded(v128.load(from), factor, zeroPoint, levels, even);
+      const b = coded(v128.load(from, 16), factor, zeroPoint, levels, even);
+      const c = coded(v128.load(from, 32), factor, zeroPoint, levels, even);
+      const d = coded(v128.load(from, 48), factor, zeroPoint, levels, even);
+      v128.store(to, bytesOf(a, b, c, d));
+      from += 64;
+    }
+    src += <usize>run << 2;
+    dst = end;
+    n -= run;
+    factors += 4;
+    zeroPoints += 4;
+  }
+}
+
+/** Packs `n` (even) codes of 4 bits two to a byte, the first in the low half. */
+export function packPairs(src: usize, dst: usize, n: u32): void {
+  const end = dst + (n >> 1);
+  while (dst < end) {
+    const low = pair(v128.load(src));
+    const high = pair(v128.load(src, 16));
+    v128.store(dst, i8x16.narrow_i16x8_u(low, high));
+    src += 32;
+    dst += 16;
+  }
+}
+
+/** Packs rows 2r and 2r + 1 of `2 × pairs` rows of `columns` codes into row r, the first in the low half. */
+export function packRows(src: usize, dst: usize, pairs: u32, columns: u32): void {
+  for (let row: u32 = 0; row < pairs; row++) {
+    const end = dst + columns;
+    let from = src;
+    for (let to = dst; to < end; to += 16) {
+      const low = v128.and(v128.load(from), i8x16.splat(15));
+      v128.store(to, v128.or(low, i8x16.shl(v128.load(from + columns), 4)));
+      from += 16;
+    }
+    src += <usize>columns << 1;
+    dst = end;
+  }
+}
+
+@inline
+function pair(codes: v128): v128 {
+  const low = v128.and(codes, i16x8.splat(15));
+  return v128.or(low, v128.and(i16x8.shr_u(codes, 4), i16x8.splat(0xf0)));
+}
+
+/** Four codes from 0 to `levels` as i32. A NaN becomes 0. */
+@inline
+function coded(value: v128, factor: v128, zeroPoint: v128, levels: f32, even: bool): v128 {
+  if (even) {
+    const exact = f32x4.add(f32x4.div(value, factor), zeroPoint);
+    return i32x4.trunc_sat_f32x4_s(clipped(f32x4.nearest(exact), levels));
+  }
+  const exact = f32x4.add(f32x4.mul(value, factor), zeroPoint);
+  const inside = clipped(exact, levels);
+  // Not trunc(x + 0.5), which rounds the largest f32 below 0.5 up.
+  const whole = f32x4.trunc(inside);
+  const up = f32x4.ge(f32x4.sub(inside, whole), f32x4.splat(0.5));
+  return i32x4.sub(i32x4.trunc_sat_f32x4_s(whole), up);
+}
+
+@inline
+function clipped(value: v128, levels: f32): v128 {
+  return f32x4.min(f32x4.max(value, f32x4.splat(0)), f32x4.splat(levels));
+}
+
+/** The low bytes of 16 i32. */
+@inline
+function bytesOf(a: v128, b: v128, c: v128, d: v128): v128 {
+  const low = i8x16.shuffle(a, b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+  const high = i8x16.shuffle(c, d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+  return i64x2.shuffle(low, high, 0, 2);
+}
+
+@inline
+function awayFromZero(value: f32): f32 {
+  const whole = trunc(value);
+  return abs(value - whole) >= 0.5 ? whole + (value < 0 ? -1 : 1) : whole;
+}
+
+@inline
+function min2(a: f32, b: f32): f32 {
+  return a < b ? a : b;
+}
+
+@inline
+function max2(a: f32, b: f32): f32 {
+  return a > b ? a : b;
+}
