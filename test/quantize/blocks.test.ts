@@ -1,6 +1,21 @@
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { rootOf } from '../../src/model/digest.ts';
+import type { Segment, TensorRef } from '../../src/model/types.ts';
 import { bindKernels, compileKernels } from '../../src/quantize/kernels/kernels.ts';
+import {
+  type BlockJob,
+  type BlockPart,
+  blockGeometry,
+  FileWriter,
+  NonFiniteBlocks,
+  Pool,
+  type StreamJob,
+} from '../../src/quantize/stream/index.ts';
+import { referenceBlock } from './reference.ts';
 
 const memory = new WebAssembly.Memory({ initial: 16 });
 const kernels = bindKernels(compileKernels(), memory);
@@ -16,36 +31,9 @@ const weight = fc.oneof(
 );
 
 const scheme = fc.record({ levels: fc.constantFrom(15, 255), symmetric: fc.boolean(), even: fc.boolean() });
-type Scheme = typeof scheme extends fc.Arbitrary<infer T> ? T : never;
 
-/** One block, element by element, from the rules of onnxruntime 1.32's two quantizers. */
-function referenceBlock(values: readonly number[], { levels, symmetric, even }: Scheme) {
-  const f = Math.fround;
-  const low = Math.min(0, ...values);
-  const high = Math.max(0, ...values);
-  const half = (levels + 1) / 2;
-  const round = even ? toEven : awayFromZero;
-  const clip = (value: number) => Math.min(Math.max(value, 0), levels);
-  const scale = symmetric ? f((high > -low ? high : low) / -half) : f(f(high - low) / levels);
-  const empty = scale === 0;
-  const zeroPoint = symmetric ? half : empty ? (even ? half : 0) : clip(round(f(-low / scale)));
-  const codes = values.map((value) => {
-    if (empty) return zeroPoint;
-    const scaled = even ? f(value / scale) : f(value * f(1 / scale));
-    // 0 × ∞, where the scale is so small that it has no reciprocal.
-    return Number.isNaN(scaled) ? 0 : clip(round(f(scaled + zeroPoint))) + 0;
-  });
-  return { scale, zeroPoint, codes };
-}
-
-function awayFromZero(value: number): number {
-  return Math.sign(value) * Math.floor(Math.abs(value) + 0.5);
-}
-
-function toEven(value: number): number {
-  const nearest = Math.round(value);
-  return Math.abs(value % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
-}
+const directory = fs.mkdtempSync(path.join(fs.realpathSync(process.env.TMPDIR ?? '/tmp'), 'blocks-'));
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }));
 
 const f32 = (at: number, count: number) => Array.from(new Float32Array(memory.buffer, at, count));
 const u8 = (at: number, count: number) => Array.from(new Uint8Array(memory.buffer, at, count));
@@ -149,3 +137,158 @@ describe('blocks of weights', () => {
     );
   });
 });
+
+const PARTS: readonly BlockPart[] = ['codes', 'scales', 'zeroPoints'];
+let files = 0;
+
+/** What the writer makes of a job: each part from a file of its own, or all from one. */
+async function written(job: BlockJob, inOne: boolean): Promise<Record<BlockPart, Buffer>> {
+  const { rows, row } = blockGeometry(job);
+  const parts = PARTS.filter((part) => row[part] > 0);
+  const groups = inOne ? [parts] : parts.map((part) => [part]);
+  const made = { codes: Buffer.alloc(0), scales: Buffer.alloc(0), zeroPoints: Buffer.alloc(0) };
+  const pool = new Pool({ threads: 2 });
+  const writer = new FileWriter(pool);
+  try {
+    for (const group of groups) {
+      const segments: Segment<StreamJob>[] = [{ kind: 'bytes', offset: 0, length: 3, bytes: Buffer.from('abc') }];
+      let size = 3;
+      for (const part of group) {
+        const length = rows * row[part];
+        segments.push({ kind: 'job', offset: size, length, job: { kind: 'blocks', job, part } });
+        size += length;
+      }
+      const file = path.join(directory, `out-${files++}`);
+      let reported = 0;
+      const result = await writer.write({ path: file, size, segments }, (bytes) => {
+        reported += bytes;
+      });
+      await writer.sync();
+      const bytes = fs.readFileSync(file);
+      expect(bytes.subarray(0, 3).toString()).toBe('abc');
+      expect(reported).toBe(size);
+      expect(result.root).toBe(rootOf([createHash('sha256').update(bytes).digest('hex')]));
+      for (const segment of segments) {
+        if (segment.kind !== 'job' || segment.job.kind !== 'blocks') continue;
+        made[segment.job.part] = bytes.subarray(segment.offset, segment.offset + segment.length);
+      }
+    }
+    return made;
+  } finally {
+    await writer.close();
+    await pool.close();
+  }
+}
+
+function fileTensor(dims: number[], values: Float32Array): TensorRef {
+  const file = path.join(directory, `source-${files++}`);
+  fs.writeFileSync(file, Buffer.concat([Buffer.alloc(5), Buffer.from(values.buffer)]));
+  const length = values.byteLength;
+  return { name: 'w', dtype: 1, dims, length, source: { kind: 'file', path: file, offset: 5, length } };
+}
+
+/** All parts of a job, from the rules. */
+function referenceParts(job: BlockJob, values: Float32Array): Record<BlockPart, Buffer> {
+  const { rows, depth, blocks, row } = blockGeometry(job);
+  const made = {
+    codes: Buffer.alloc(rows * row.codes),
+    scales: Buffer.alloc(rows * row.scales),
+    zeroPoints: Buffer.alloc(rows * row.zeroPoints),
+  };
+  const put = (buffer: Buffer, start: number, index: number, code: number) => {
+    if (job.bits === 8) buffer[start + index] = code;
+    else buffer[start + (index >> 1)]! |= index % 2 ? code << 4 : code;
+  };
+  for (let r = 0; r < rows; r++) {
+    const weights = Array.from(
+      { length: depth },
+      (_, k) => values[job.along === 'rows' ? r * depth + k : k * rows + r]!,
+    );
+    const codes: number[] = [];
+    for (let b = 0; b < blocks; b++) {
+      const scheme = { levels: 2 ** job.bits - 1, symmetric: job.symmetric, even: job.rounding === 'even' };
+      const block = referenceBlock(weights.slice(b * job.block, (b + 1) * job.block), scheme);
+      codes.push(...block.codes);
+      made.scales.writeFloatLE(block.scale, r * row.scales + 4 * b);
+      if (!job.symmetric) put(made.zeroPoints, r * row.zeroPoints, b, block.zeroPoint);
+    }
+    if (!job.symmetric && job.bits === 4 && blocks % 2) made.zeroPoints[(r + 1) * row.zeroPoints - 1]! |= 0x80;
+    if (job.along === 'columns' && job.bits === 4 && depth % 2 && depth % job.block > 1) codes.push(codes.at(-2)!);
+    codes.forEach((code, k) => {
+      put(made.codes, r * row.codes, k, code);
+    });
+  }
+  return made;
+}
+
+describe('block-wise weights in a file', () => {
+  const jobs = fc.record({
+    along: fc.constantFrom('columns' as const, 'rows' as const),
+    block: fc.constantFrom(16, 32, 64, 128, 256),
+    bits: fc.constantFrom(4 as const, 8 as const),
+    symmetric: fc.boolean(),
+    rounding: fc.constantFrom('away' as const, 'even' as const),
+    padded: fc.boolean(),
+    rows: fc.integer({ min: 1, max: 80 }),
+    depth: fc.integer({ min: 1, max: 400 }),
+    seed: fc.integer(),
+  });
+
+  it('are those of the reference, wherever their parts lie', async () => {
+    await fc.assert(
+      fc.asyncProperty(jobs, fc.boolean(), fc.boolean(), async ({ rows, depth, seed, ...scheme }, inOne, inMemory) => {
+        const values = normal(rows * depth, seed);
+        const source = fileTensor(scheme.along === 'rows' ? [rows, depth] : [depth, rows], values);
+        const bytes = new Uint8Array(values.buffer);
+        const job = { ...scheme, source: inMemory ? { ...source, source: { kind: 'bytes' as const, bytes } } : source };
+        expect(await written(job, inOne)).toEqual(referenceParts(job, values));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it.each([
+    ['columns, wider than a strip', [70, 5000], 'columns', 32, 4],
+    ['columns, deeper than a tile', [70_001, 300], 'columns', 256, 8],
+    ['rows, longer than a tile', [2, 9_000_001], 'rows', 16, 4],
+    ['rows, many in a tile', [3000, 257], 'rows', 32, 8],
+  ] as const)('of large matrices too: %s', async (_, dims, along, block, bits) => {
+    const values = normal(dims[0] * dims[1], 7);
+    const source = fileTensor([...dims], values);
+    const job: BlockJob = { source, along, block, bits, symmetric: false, rounding: 'away', padded: true };
+    const made = await written(job, true);
+    const expected = referenceParts(job, values);
+    for (const part of PARTS) expect(made[part].equals(expected[part]), part).toBe(true);
+  });
+
+  it('count values for which there is no scale, and leave nothing', async () => {
+    const values = normal(64 * 40, 3);
+    values[100] = Number.NaN;
+    values[2000] = Number.POSITIVE_INFINITY;
+    const source = fileTensor([64, 40], values);
+    const job: BlockJob = {
+      source,
+      along: 'columns',
+      block: 32,
+      bits: 4,
+      symmetric: false,
+      rounding: 'away',
+      padded: true,
+    };
+    const before = fs.readdirSync(directory).length;
+    const error = await written(job, true).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(NonFiniteBlocks);
+    expect((error as NonFiniteBlocks).found.get(job)).toBe(2);
+    expect(fs.readdirSync(directory)).toHaveLength(before);
+  });
+});
+
+/** Seeded values of the size that weights have. */
+function normal(count: number, seed: number): Float32Array {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  return Float32Array.from({ length: count }, () => next() + next() + next() - 1.5);
+}

@@ -40,6 +40,33 @@ export function referenceQuantize(
   });
 }
 
+/** One block of weights from the rules of onnxruntime 1.32's two block-wise quantizers; see blocks.ts of the kernels. */
+export function referenceBlock(
+  values: readonly number[],
+  { levels, symmetric, even }: { levels: number; symmetric: boolean; even: boolean },
+) {
+  const f = Math.fround;
+  const low = Math.min(0, ...values);
+  const high = Math.max(0, ...values);
+  const half = (levels + 1) / 2;
+  const round = even ? rint : awayFromZero;
+  const clip = (value: number) => Math.min(Math.max(value, 0), levels);
+  const scale = symmetric ? f((high > -low ? high : low) / -half) : f(f(high - low) / levels);
+  const empty = scale === 0;
+  const zeroPoint = symmetric ? half : empty ? (even ? half : 0) : clip(round(f(-low / scale)));
+  const codes = values.map((value) => {
+    if (empty) return zeroPoint;
+    const scaled = even ? f(value / scale) : f(value * f(1 / scale));
+    // 0 × ∞, where the scale is so small that it has no reciprocal.
+    return Number.isNaN(scaled) ? 0 : clip(round(f(scaled + zeroPoint))) + 0;
+  });
+  return { scale, zeroPoint, codes };
+}
+
+function awayFromZero(value: number): number {
+  return Math.sign(value) * Math.floor(Math.abs(value) + 0.5);
+}
+
 /** Nearest integer, ties to even, by the definition. */
 function rint(value: number): number {
   if (!Number.isFinite(value)) return value;

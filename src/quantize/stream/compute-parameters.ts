@@ -1,11 +1,11 @@
 import { InputError } from '../../errors.ts';
 import { scaleAndZeroPoint } from '../kernels/parameters.ts';
+import { isFloatType } from './desk.ts';
 import { type Channels, channelsOf, product } from './geometry.ts';
 import { elementBytes, inputOf } from './input.ts';
 import type { Pool } from './pool.ts';
 import type { PieceRange, RangePiece, Task } from './tasks.ts';
 import type { WeightJob, WeightParameters } from './types.ts';
-import { isFloatType } from './workbench.ts';
 
 /** Elements in one task: 64 MiB of f32. */
 const TASK_ELEMENTS = 16 * 2 ** 20;

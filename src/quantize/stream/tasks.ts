@@ -1,3 +1,4 @@
+import type { BlockJob, BlockPart } from './block-geometry.ts';
 import type { Channels, Exchange } from './geometry.ts';
 
 /**
@@ -26,6 +27,8 @@ export interface RangePiece extends Channels {
 export type WritePiece = { length: number } & (
   | { kind: 'zeros' }
   | { kind: 'copy'; input: Input }
+  /** Bytes that a `blocks` task wrote: they only have to be digested. */
+  | { kind: 'present' }
   /** Half precision from element `start` on, without the first `skip` bytes: a chunk may end between two bytes. */
   | { kind: 'float16'; floats: Floats; start: number; skip: 0 | 1 }
   | ({
@@ -44,8 +47,29 @@ export type WritePiece = { length: number } & (
 export type Task =
   | { kind: 'range'; pieces: RangePiece[] }
   | { kind: 'digest'; input: Input; length: number }
+  | BlocksTask
   /** `digest` false: no SHA-256 is made, the outcome is empty. */
   | { kind: 'write'; fd: number; position: number; length: number; digest: boolean; pieces: WritePiece[] };
+
+/** Makes rows [first, first + count) of a block-wise quantized matrix. */
+export interface BlocksTask extends Omit<BlockJob, 'source'> {
+  kind: 'blocks';
+  floats: Floats;
+  source: { dims: readonly number[] };
+  first: number;
+  count: number;
+  fd: number;
+  /** Where in the file each part that lies there begins, with its first row. */
+  positions: Partial<Record<BlockPart, number>>;
+  /** The parts that come back in memory, because they lie elsewhere. */
+  collect: readonly BlockPart[];
+}
+
+export interface BlockOutcome {
+  /** NaN and infinite weights: there is no scale for them, and what was made is of no use. */
+  nonFinite: number;
+  collected: Partial<Record<BlockPart, Uint8Array>>;
+}
 
 /** Ranges of the channels that a piece touches: `min` and `max` begin with channel `first`. */
 export interface PieceRange {
@@ -55,11 +79,15 @@ export interface PieceRange {
   nonFinite: number;
 }
 
-/** Ranges piece by piece, or the SHA-256 of what was read or written. */
-export type Outcome<T extends Task = Task> = T extends { kind: 'range' } ? PieceRange[] : string;
+/** Ranges piece by piece, what came of blocks, or the SHA-256 of what was read or written. */
+export type Outcome<T extends Task = Task> = T extends { kind: 'range' }
+  ? PieceRange[]
+  : T extends { kind: 'blocks' }
+    ? BlockOutcome
+    : string;
 
 /** What a worker answers. */
-export type Answer = { outcome: PieceRange[] | string } | { failure: Failure };
+export type Answer = { outcome: Outcome } | { failure: Failure };
 
 /** An error on its way between threads. */
 export interface Failure {

@@ -1,5 +1,6 @@
 import type { FileLayout, TensorRef } from '../../model/types.ts';
 import type { Scheme } from '../kernels/parameters.ts';
+import type { BlockJob, BlockPart } from './block-geometry.ts';
 
 /** A float weight (FLOAT, FLOAT16, BFLOAT16 or DOUBLE) that becomes 8-bit integers of the same element count. */
 export interface WeightJob extends Scheme {
@@ -33,7 +34,9 @@ export type StreamJob =
   /** One byte per element. */
   | { kind: 'quantize'; job: WeightJob; parameters: WeightParameters }
   /** Two bytes per element: FLOAT, BFLOAT16 or DOUBLE rounded to half precision, ties to even. */
-  | { kind: 'float16'; source: TensorRef };
+  | { kind: 'float16'; source: TensorRef }
+  /** One of the tensors of a block-wise job: those of one job share the object, and are made together. */
+  | { kind: 'blocks'; job: BlockJob; part: BlockPart };
 
 export type StreamLayout = FileLayout<StreamJob>;
 

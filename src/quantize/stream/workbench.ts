@@ -1,73 +1,28 @@
 import { createHash, type Hash } from 'node:crypto';
 import fs from 'node:fs';
-import { bindKernels, type ConvertKernel, type Kernels, SLACK } from '../kernels/kernels.ts';
+import { BlockBench } from './block-bench.ts';
+import { BLOCK, Desk, FIRST_OF_PAIR, FLOATS, FLUSH, OUT, RAW, SECOND_OF_PAIR, STAGE, TILE, WINDOW } from './desk.ts';
 import { type Channels, type Exchange, kernelInner, phaseOf } from './geometry.ts';
-import type { Floats, Input, Outcome, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
+import type { Input, Outcome, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
 
-/** A source file that could not be read; without a cause it ended before the bytes that the plan saw in it. */
-export class SourceError extends Error {
-  readonly path: string;
-
-  constructor(path: string, cause?: unknown) {
-    super(`${path} could not be read`, { cause });
-    this.path = path;
-  }
-}
-
-/** Elements that are read and quantized at a time: 256 KiB of f32, which stay in the L2 cache. */
-const BLOCK = 64 * 1024;
-/** Channels whose ranges or scales are at hand at a time. */
-const WINDOW = BLOCK;
-/** Output is hashed and written in pieces of about this many bytes. */
-const FLUSH = 512 * 1024;
-/** Bytes of the tile in which rows and columns are exchanged; the output buffer is as long. */
-const TILE = 4 * 2 ** 20;
 /** Rows up to this many elements are read whole, even where few columns are wanted: cheaper than a read per row. */
 const WHOLE_ROW = 4096;
 /** Fewer columns than this are not worth a read per row: better write the tile row by row as well. */
 const NARROWEST_STRIP = 256;
 
-const RAW = 0;
-const FLOATS = RAW + 8 * BLOCK + SLACK;
-const FIRST_OF_PAIR = FLOATS + 4 * BLOCK + SLACK;
-const SECOND_OF_PAIR = FIRST_OF_PAIR + 4 * WINDOW + SLACK;
-const STAGE = SECOND_OF_PAIR + 4 * WINDOW + SLACK;
-const OUT = STAGE + BLOCK + SLACK;
-const MEMORY = OUT + TILE + SLACK;
-
-/** `TensorProto.DataType` → bytes per element and the kernel that makes it f32. */
-const FLOAT_TYPES: Record<number, { bytes: number; widen?: keyof Kernels }> = {
-  1: { bytes: 4 },
-  10: { bytes: 2, widen: 'float32FromFloat16' },
-  11: { bytes: 8, widen: 'float32FromFloat64' },
-  16: { bytes: 2, widen: 'float32FromBfloat16' },
-};
-
-/** Whether a tensor of this `TensorProto.DataType` can be quantized. */
-export function isFloatType(dtype: number): boolean {
-  return dtype in FLOAT_TYPES;
-}
-
-/**
- * One worker's table: a fixed memory in which it reads, quantizes, hashes and writes blocks. Nothing grows with the
- * model: about 6 MiB, of which a model without transposed weights touches 2.
- */
+/** What one worker does at its desk: it reads, quantizes, hashes and writes blocks. */
 export class Workbench {
-  readonly #kernels: Kernels;
-  readonly #bytes: Uint8Array;
-  readonly #f32: Float32Array;
-  readonly #i16: Int16Array;
+  readonly #desk: Desk;
+  readonly #blocks: BlockBench;
 
   constructor(module: WebAssembly.Module) {
-    const memory = new WebAssembly.Memory({ initial: Math.ceil(MEMORY / 65536) });
-    this.#kernels = bindKernels(module, memory);
-    this.#bytes = new Uint8Array(memory.buffer);
-    this.#f32 = new Float32Array(memory.buffer);
-    this.#i16 = new Int16Array(memory.buffer);
+    this.#desk = new Desk(module);
+    this.#blocks = new BlockBench(this.#desk);
   }
 
   run(task: Task): Outcome {
     if (task.kind === 'range') return task.pieces.map((piece) => this.#range(piece));
+    if (task.kind === 'blocks') return this.#blocks.run(task);
     return task.kind === 'digest' ? this.#digest(task.input, task.length) : this.#write(task);
   }
 
@@ -75,7 +30,7 @@ export class Workbench {
     const all = touched(piece, piece.start, piece.count);
     if (piece.symmetric) {
       const max = new Float32Array(all.count);
-      const [magnitude, symmetric] = [this.#kernels.magnitude, [{ values: max, at: SECOND_OF_PAIR }]];
+      const [magnitude, symmetric] = [this.#desk.kernels.magnitude, [{ values: max, at: SECOND_OF_PAIR }]];
       this.#overChannels(piece, all.first, symmetric, (...block) => magnitude(...block, SECOND_OF_PAIR));
       if (max.every(Number.isFinite)) return { first: all.first, min: max.map((value) => -value), max, nonFinite: 0 };
     }
@@ -87,7 +42,7 @@ export class Workbench {
     ];
     let nonFinite = 0;
     this.#overChannels(piece, all.first, ranges, (...block) => {
-      nonFinite += this.#kernels.range(...block, FIRST_OF_PAIR, SECOND_OF_PAIR);
+      nonFinite += this.#desk.kernels.range(...block, FIRST_OF_PAIR, SECOND_OF_PAIR);
     });
     return { first: all.first, min, max, nonFinite };
   }
@@ -101,30 +56,31 @@ export class Workbench {
   ): void {
     for (const { start, count, window } of windowed(piece, piece.start, piece.count)) {
       const from = window.first - first;
-      for (const { values, at } of tables) this.#f32.set(values.subarray(from, from + window.count), at / 4);
+      for (const { values, at } of tables) this.#desk.f32.set(values.subarray(from, from + window.count), at / 4);
       for (const block of blocks(start, count)) {
-        const source = this.#loadFloats(piece.floats, block.start, block.count, FLOATS);
+        const source = this.#desk.loadFloats(piece.floats, block.start, block.count, FLOATS);
         const { channel, left } = phaseOf(piece, block.start);
         kernel(source, block.count, channel - window.first, left, piece.channels, kernelInner(piece));
       }
-      for (const { values, at } of tables) values.set(this.#f32.subarray(at / 4, at / 4 + window.count), from);
+      for (const { values, at } of tables) values.set(this.#desk.f32.subarray(at / 4, at / 4 + window.count), from);
     }
   }
 
   #digest(input: Input, length: number): string {
     const hash = createHash('sha256');
     for (const { start, count } of blocks(0, length, FLUSH)) {
-      this.#load(input, start, count, OUT);
-      hash.update(this.#bytes.subarray(OUT, OUT + count));
+      this.#desk.load(input, start, count, OUT);
+      hash.update(this.#desk.bytes.subarray(OUT, OUT + count));
     }
     return hash.digest('hex');
   }
 
   #write(task: WriteTask): string {
-    const out = new Output(this.#bytes, task);
+    const out = new Output(this.#desk.bytes, task);
     for (const piece of task.pieces) {
       if (piece.kind === 'zeros') this.#zeros(piece.length, out);
       else if (piece.kind === 'copy') this.#copy(piece.input, piece.length, out);
+      else if (piece.kind === 'present') out.readBack(piece.length);
       else if (piece.kind === 'float16') this.#float16(piece, out);
       else if (piece.exchange) this.#exchange(piece, piece.exchange, out);
       else this.#quantize(piece, out);
@@ -135,14 +91,14 @@ export class Workbench {
   #zeros(length: number, out: Output): void {
     for (const { count } of blocks(0, length)) {
       const target = out.reserve(count);
-      this.#bytes.fill(0, target, target + count);
+      this.#desk.bytes.fill(0, target, target + count);
       out.commit(count);
     }
   }
 
   #copy(input: Input, length: number, out: Output): void {
     for (const { start, count } of blocks(0, length, FLUSH)) {
-      this.#load(input, start, count, out.reserve(count));
+      this.#desk.load(input, start, count, out.reserve(count));
       out.commit(count);
     }
   }
@@ -152,13 +108,13 @@ export class Workbench {
     while (length > 0) {
       const count = Math.min(BLOCK, Math.ceil((skip + length) / 2));
       const made = Math.min(2 * count - skip, length);
-      const source = this.#loadFloats(piece.floats, start, count, FLOATS);
+      const source = this.#desk.loadFloats(piece.floats, start, count, FLOATS);
       if (skip) {
         // Half an element: made aside, because the byte before it is already in the output.
-        this.#kernels.float16FromFloat32(source, RAW, count);
-        this.#bytes.copyWithin(out.reserve(made), RAW + skip, RAW + skip + made);
+        this.#desk.kernels.float16FromFloat32(source, RAW, count);
+        this.#desk.bytes.copyWithin(out.reserve(made), RAW + skip, RAW + skip + made);
       } else {
-        this.#kernels.float16FromFloat32(source, out.reserve(made), count);
+        this.#desk.kernels.float16FromFloat32(source, out.reserve(made), count);
       }
       out.commit(made);
       start += count;
@@ -171,7 +127,7 @@ export class Workbench {
     for (const { start, count, window } of windowed(piece, piece.start, piece.length)) {
       this.#loadScales(piece, window);
       for (const block of blocks(start, count)) {
-        const source = this.#loadFloats(piece.floats, block.start, block.count, FLOATS);
+        const source = this.#desk.loadFloats(piece.floats, block.start, block.count, FLOATS);
         this.#quantizeBlock(piece, window, source, out.reserve(block.count), block.start, block.count);
         out.commit(block.count);
       }
@@ -181,7 +137,7 @@ export class Workbench {
   /** Quantizes elements that lie at `source`; `start` is the first one's index in the tensor. */
   #quantizeBlock(piece: QuantizePiece, window: Window, source: number, target: number, start: number, count: number) {
     const { channel, left } = phaseOf(piece, start);
-    this.#kernels[piece.kernel](
+    this.#desk.kernels[piece.kernel](
       source,
       target,
       count,
@@ -195,8 +151,8 @@ export class Workbench {
   }
 
   #loadScales(piece: QuantizePiece, { first, count }: Window): void {
-    this.#f32.set(piece.scales.subarray(first, first + count), FIRST_OF_PAIR / 4);
-    this.#i16.set(piece.zeroPoints.subarray(first, first + count), SECOND_OF_PAIR / 2);
+    this.#desk.f32.set(piece.scales.subarray(first, first + count), FIRST_OF_PAIR / 4);
+    this.#desk.i16.set(piece.zeroPoints.subarray(first, first + count), SECOND_OF_PAIR / 2);
   }
 
   /** Quantizes and exchanges rows and columns; the piece may begin and end anywhere in the exchanged tensor. */
@@ -253,12 +209,12 @@ export class Workbench {
     for (let row = 0; row < area.rows; row += batch) {
       const count = Math.min(batch, area.rows - row);
       const start = origin + (area.row + row) * columns;
-      const source = whole ? this.#loadFloats(piece.floats, start, count * columns, FLOATS) : FLOATS;
+      const source = whole ? this.#desk.loadFloats(piece.floats, start, count * columns, FLOATS) : FLOATS;
       for (let i = 0; i < count; i++) {
         const first = start + i * columns + area.column;
         const at = whole
           ? source + 4 * (i * columns + area.column)
-          : this.#loadFloats(piece.floats, first, area.columns, FLOATS);
+          : this.#desk.loadFloats(piece.floats, first, area.columns, FLOATS);
         for (const part of windowed(piece, first, area.columns)) {
           this.#loadScales(piece, part.window);
           const done = part.start - first;
@@ -266,39 +222,7 @@ export class Workbench {
           this.#quantizeBlock(piece, part.window, at + 4 * done, target, part.start, part.count);
         }
       }
-      this.#kernels.transposeBytes(STAGE, tile + row, count, area.columns, area.columns, area.rows);
-    }
-  }
-
-  /** Reads `count` elements from element `start` on, makes them f32, and says where they are. */
-  #loadFloats({ input, dtype }: Floats, start: number, count: number, at: number): number {
-    const { bytes, widen } = FLOAT_TYPES[dtype]!;
-    if (!widen) {
-      this.#load(input, start * bytes, count * bytes, at);
-      return at;
-    }
-    this.#load(input, start * bytes, count * bytes, RAW);
-    (this.#kernels[widen] as ConvertKernel)(RAW, at, count);
-    return at;
-  }
-
-  #load(input: Input, offset: number, length: number, at: number): void {
-    if ('bytes' in input) {
-      this.#bytes.set(input.bytes.subarray(offset - input.from, offset - input.from + length), at);
-      return;
-    }
-    for (let done = 0; done < length; ) {
-      const read = this.#read(input, offset + done, length - done, at + done);
-      if (read === 0) throw new SourceError(input.path);
-      done += read;
-    }
-  }
-
-  #read(input: Exclude<Input, { bytes: Uint8Array }>, offset: number, length: number, at: number): number {
-    try {
-      return fs.readSync(input.fd, this.#bytes, at, length, input.offset + offset);
-    } catch (cause) {
-      throw new SourceError(input.path, cause);
+      this.#desk.kernels.transposeBytes(STAGE, tile + row, count, area.columns, area.columns, area.rows);
     }
   }
 }
@@ -377,8 +301,9 @@ class Output {
     }
   }
 
-  /** Hashes the next `length` bytes, which `write` put into the file out of order. */
+  /** Hashes the next `length` bytes, which were put into the file out of order. */
   readBack(length: number): void {
+    this.flush();
     for (const { count } of blocks(0, length, FLUSH)) {
       const read = fs.readSync(this.#task.fd, this.#bytes, OUT, count, this.#position);
       if (read !== count) throw new Error(`${count - read} of ${count} bytes just written are missing`);

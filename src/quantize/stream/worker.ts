@@ -1,7 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '../../errors.ts';
+import { SourceError } from './desk.ts';
 import type { Answer, Failure, Task } from './tasks.ts';
-import { SourceError, Workbench } from './workbench.ts';
+import { Workbench } from './workbench.ts';
 
 /** What the pool hands a new worker. */
 export interface WorkerData {

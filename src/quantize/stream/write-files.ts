@@ -6,6 +6,7 @@ import { elementBytes, inputOf, sendable } from './input.ts';
 import type { Pool } from './pool.ts';
 import type { Task, WritePiece } from './tasks.ts';
 import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './types.ts';
+import { BlockWriter, type Present } from './write-blocks.ts';
 
 /**
  * Pass 2: writes files chunk by chunk, each chunk by one worker that reads, quantizes, hashes and writes it. Close it,
@@ -14,6 +15,7 @@ import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './t
 export class FileWriter {
   readonly #pool: Pool;
   readonly #options: WriteOptions;
+  readonly #blocks = new BlockWriter();
   #files: OutputFile[] = [];
 
   constructor(pool: Pool, options: WriteOptions = {}) {
@@ -31,11 +33,15 @@ export class FileWriter {
     const file = await OutputFile.create(layout);
     this.#files.push(file);
     const { digests = true } = this.#options;
-    const chunks: string[] = [];
-    await this.#pool.runAll(tasks(file, this.#pool, digests), ({ index, length }, digest) => {
-      chunks[index] = digest;
+    const written = (bytes: number) => {
       file.writeBehind();
-      onBytes(length);
+      onBytes(bytes);
+    };
+    const segments = await this.#blocks.write(layout.segments, file.handle.fd, this.#pool, written);
+    const chunks: string[] = [];
+    await this.#pool.runAll(tasks(file, segments, this.#pool, digests), ({ index, fresh }, digest) => {
+      chunks[index] = digest;
+      written(fresh);
     });
     return { path: layout.path, size: layout.size, chunks, root: rootOf(chunks) };
   }
@@ -109,13 +115,20 @@ class OutputFile {
 
 interface Chunk {
   index: number;
-  length: number;
+  /** Bytes of it that were not there before. */
+  fresh: number;
 }
+
+type FileSegment = Segment<StreamJob | Present>;
 
 type WriteTask = Extract<Task, { kind: 'write' }>;
 
-function* tasks({ layout, handle }: OutputFile, pool: Pool, digest: boolean): Generator<[WriteTask, Chunk]> {
-  const { size, segments } = layout;
+function* tasks(
+  { layout: { size }, handle }: OutputFile,
+  segments: readonly FileSegment[],
+  pool: Pool,
+  digest: boolean,
+): Generator<[WriteTask, Chunk]> {
   let first = 0;
   for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
     const end = Math.min(position + CHUNK_BYTES, size);
@@ -128,15 +141,16 @@ function* tasks({ layout, handle }: OutputFile, pool: Pool, digest: boolean): Ge
       if (until < end) first = i + 1;
     }
     const length = end - position;
+    const present = pieces.reduce((sum, piece) => sum + (piece.kind === 'present' ? piece.length : 0), 0);
     yield [
       { kind: 'write', fd: handle.fd, position, length, digest, pieces },
-      { index, length },
+      { index, fresh: length - present },
     ];
   }
 }
 
 /** `length` bytes of a segment, `skip` bytes after its start, as a worker makes them. */
-function pieceOf(segment: Segment<StreamJob>, skip: number, length: number, pool: Pool): WritePiece {
+function pieceOf(segment: FileSegment, skip: number, length: number, pool: Pool): WritePiece {
   switch (segment.kind) {
     case 'zeros':
       return { kind: 'zeros', length };
@@ -151,7 +165,9 @@ function pieceOf(segment: Segment<StreamJob>, skip: number, length: number, pool
   }
 }
 
-function jobPiece(job: StreamJob, skip: number, length: number, pool: Pool): WritePiece {
+function jobPiece(job: StreamJob | Present, skip: number, length: number, pool: Pool): WritePiece {
+  if (job.kind === 'present') return { kind: 'present', length };
+  if (job.kind === 'blocks') throw new Error(`${job.part} of ${job.job.source.name} are not made yet`);
   if (job.kind === 'float16') {
     const { source } = job;
     const start = Math.floor(skip / 2);

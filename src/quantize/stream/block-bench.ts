@@ -1,0 +1,249 @@
+import fs from 'node:fs';
+import { type BlockGeometry, type BlockPart, blockGeometry } from './block-geometry.ts';
+import { BLOCK, type Desk, FIRST_OF_PAIR, FLOATS, OUT, RAW, SECOND_OF_PAIR, STAGE, TILE } from './desk.ts';
+import type { BlockOutcome, Task } from './tasks.ts';
+
+type BlockTask = Extract<Task, { kind: 'blocks' }>;
+
+const [MIN, MAX] = [FIRST_OF_PAIR, SECOND_OF_PAIR];
+/** Blocks whose parameters are at hand at a time: those of 64 Ki weights in blocks of 16. */
+const AT_HAND = BLOCK / 16;
+/** Free between two loads: parameters of the blocks at hand, and their codes packed. */
+const SCALES = RAW;
+const FACTORS = SCALES + 4 * AT_HAND + 64;
+const ZERO_POINTS = FACTORS + 4 * AT_HAND + 64;
+const PACKED = ZERO_POINTS + 4 * AT_HAND + 64;
+
+/** Finds scales and zero points of blocks and quantizes with them, while the weights are at hand: one pass. */
+export class BlockBench {
+  readonly #desk: Desk;
+
+  constructor(desk: Desk) {
+    this.#desk = desk;
+  }
+
+  /** Makes rows [first, first + count) of a job's result and puts each part where the task wants it. */
+  run(task: BlockTask): BlockOutcome {
+    const geometry = blockGeometry(task);
+    const sink = new Sink(task, geometry);
+    let nonFinite = 0;
+    for (const area of areasOf(task, geometry)) {
+      const tile = new Tile(this.#desk, task, geometry, area);
+      nonFinite +=
+        task.along === 'columns' ? this.#columns(task, geometry, area, tile) : this.#rows(task, geometry, area, tile);
+      sink.take(area, tile);
+    }
+    return { nonFinite, collected: sink.collected };
+  }
+
+  /** Blocks that run down the source's columns: one of each of the area's columns at a time. */
+  #columns(task: BlockTask, { rows: columns, depth }: BlockGeometry, area: Area, tile: Tile): number {
+    const { kernels, bytes, f32 } = this.#desk;
+    const { block, bits } = task;
+    let nonFinite = 0;
+    for (let b = 0; b < area.blocks; b++) {
+      const top = (area.block + b) * block;
+      const height = Math.min(block, depth - top);
+      let source = FLOATS;
+      if (area.rows === columns) source = this.#desk.loadFloats(task.floats, top * columns, height * columns, FLOATS);
+      else {
+        for (let i = 0; i < height; i++) {
+          this.#desk.loadFloats(task.floats, (top + i) * columns + area.row, area.rows, FLOATS + 4 * i * area.rows);
+        }
+      }
+      f32.fill(0, MIN / 4, MIN / 4 + area.rows);
+      f32.fill(0, MAX / 4, MAX / 4 + area.rows);
+      nonFinite += kernels.range(source, height * area.rows, 0, 1, area.rows, 1, MIN, MAX);
+      this.#parameters(task, area.rows);
+      kernels.codesOfColumns(source, STAGE, height, area.rows, FACTORS, ZERO_POINTS, levelsOf(bits), even(task));
+      let [from, lines] = [STAGE, height];
+      if (bits === 4) {
+        lines = Math.ceil(height / 2);
+        // The half byte behind an odd row: onnxruntime leaves the one before it there.
+        const odd = STAGE + height * area.rows;
+        if (height % 2 && height > 1) bytes.copyWithin(odd, odd - 2 * area.rows, odd - area.rows);
+        else if (height % 2) bytes.fill(0, odd, odd + area.rows);
+        kernels.packRows(STAGE, PACKED, lines, area.rows);
+        from = PACKED;
+      }
+      kernels.transposeBytes(from, tile.codes + (b * block * bits) / 8, lines, area.rows, area.rows, tile.pitch);
+      tile.keepParameters(0, area.rows, b, 1);
+    }
+    return nonFinite;
+  }
+
+  /** Blocks that run along the source's rows: those of one row at a time. */
+  #rows(task: BlockTask, { depth }: BlockGeometry, area: Area, tile: Tile): number {
+    const { kernels, bytes, f32 } = this.#desk;
+    const { block, bits } = task;
+    const end = Math.min((area.block + area.blocks) * block, depth);
+    let nonFinite = 0;
+    for (let i = 0; i < area.rows; i++) {
+      for (let at = area.block * block; at < end; at += BLOCK) {
+        const count = Math.min(BLOCK, end - at);
+        const blocks = Math.ceil(count / block);
+        const done = at - area.block * block;
+        const source = this.#desk.loadFloats(task.floats, (area.row + i) * depth + at, count, FLOATS);
+        f32.fill(0, MIN / 4, MIN / 4 + blocks);
+        f32.fill(0, MAX / 4, MAX / 4 + blocks);
+        nonFinite += kernels.range(source, count, 0, block, blocks, block, MIN, MAX);
+        this.#parameters(task, blocks);
+        const target = tile.codes + i * tile.pitch + (done * bits) / 8;
+        kernels.codesOfRow(source, STAGE, count, block, FACTORS, ZERO_POINTS, levelsOf(bits), even(task));
+        bytes.fill(0, STAGE + count, STAGE + count + 1);
+        const length = Math.ceil((count * bits) / 8);
+        // Made aside: kernels write whole vectors, and the next row's bytes may be there already.
+        if (bits === 4) kernels.packPairs(STAGE, PACKED, 2 * length);
+        bytes.copyWithin(target, bits === 4 ? PACKED : STAGE, (bits === 4 ? PACKED : STAGE) + length);
+        tile.keepParameters(i, 1, done / block, blocks);
+      }
+    }
+    return nonFinite;
+  }
+
+  #parameters(task: BlockTask, count: number): void {
+    const { symmetric, bits } = task;
+    this.#desk.kernels.blockParameters(
+      MIN,
+      MAX,
+      count,
+      levelsOf(bits),
+      symmetric,
+      even(task),
+      SCALES,
+      FACTORS,
+      ZERO_POINTS,
+    );
+  }
+}
+
+/** A part of the result that is made at a time: whole blocks of some rows. */
+interface Area {
+  row: number;
+  rows: number;
+  block: number;
+  blocks: number;
+}
+
+/** Cuts a task's rows into areas whose codes fit the tile, and one block of which fits the memory for floats. */
+function* areasOf(task: BlockTask, { blocks, depth }: BlockGeometry): Generator<Area> {
+  const { block, bits } = task;
+  const end = task.first + task.count;
+  const blockBytes = (block * bits) / 8;
+  const most = task.along === 'columns' ? BLOCK / block : Math.max(1, Math.floor(TILE / (blocks * blockBytes)));
+  for (let row = task.first; row < end; row += most) {
+    const rows = Math.min(most, end - row);
+    // Two blocks' zero points of 4 bits share a byte.
+    const fit = 2 * Math.max(1, Math.floor(TILE / (2 * rows * blockBytes)));
+    for (let first = 0; first < Math.ceil(depth / block); first += fit) {
+      yield { row, rows, block: first, blocks: Math.min(fit, blocks - first) };
+    }
+  }
+}
+
+/** An area on the desk. */
+class Tile {
+  /** Where the codes begin, and the bytes from one row of them to the next. */
+  readonly codes = OUT;
+  readonly pitch: number;
+  readonly scales: Float32Array;
+  readonly zeroPoints: Uint8Array;
+  readonly #desk: Desk;
+  readonly #area: Area;
+  readonly #bits: number;
+
+  constructor(desk: Desk, { block, bits, symmetric }: BlockTask, { depth }: BlockGeometry, area: Area) {
+    this.#desk = desk;
+    this.#area = area;
+    this.#bits = bits;
+    this.pitch = (area.blocks * block * bits) / 8;
+    this.scales = new Float32Array(area.rows * area.blocks);
+    this.zeroPoints = new Uint8Array(symmetric ? 0 : area.rows * Math.ceil((area.blocks * bits) / 8));
+    // Zero points of 4 bits are or-ed in; behind an odd number of them onnxruntime has an 8.
+    if (bits === 4 && area.blocks % 2) {
+      const row = (area.blocks + 1) / 2;
+      for (let i = row - 1; i < this.zeroPoints.length; i += row) this.zeroPoints[i] = 0x80;
+    }
+    if ((area.block + area.blocks) * block > depth) desk.bytes.fill(0, OUT, OUT + area.rows * this.pitch);
+  }
+
+  /** Takes over the parameters at hand: those of `blocks` blocks from `block` on of `rows` rows from `row` on. */
+  keepParameters(row: number, rows: number, block: number, blocks: number): void {
+    const { f32 } = this.#desk;
+    const perRow = this.#area.blocks;
+    const zeroPointRow = Math.ceil((perRow * this.#bits) / 8);
+    for (let i = 0; i < rows; i++) {
+      for (let b = 0; b < blocks; b++) {
+        this.scales[(row + i) * perRow + block + b] = f32[SCALES / 4 + i * blocks + b]!;
+        if (this.zeroPoints.length === 0) continue;
+        const zeroPoint = f32[ZERO_POINTS / 4 + i * blocks + b]!;
+        const at = block + b;
+        if (this.#bits === 8) this.zeroPoints[(row + i) * zeroPointRow + at] = zeroPoint;
+        else this.zeroPoints[(row + i) * zeroPointRow + (at >> 1)]! |= at % 2 ? zeroPoint << 4 : zeroPoint;
+      }
+    }
+  }
+
+  /** The rows of a part, one behind the other. */
+  part(part: BlockPart): Uint8Array {
+    if (part === 'codes') return this.#desk.bytes.subarray(OUT, OUT + this.#area.rows * this.pitch);
+    if (part === 'zeroPoints') return this.zeroPoints;
+    return new Uint8Array(this.scales.buffer);
+  }
+}
+
+/** Where the parts of a task go: to places in a file, or into memory. */
+class Sink {
+  readonly collected: Partial<Record<BlockPart, Uint8Array>> = {};
+  readonly #task: BlockTask;
+  readonly #geometry: BlockGeometry;
+
+  constructor(task: BlockTask, geometry: BlockGeometry) {
+    this.#task = task;
+    this.#geometry = geometry;
+    for (const part of task.collect) this.collected[part] = new Uint8Array(task.count * geometry.row[part]);
+  }
+
+  take(area: Area, tile: Tile): void {
+    const { row } = this.#geometry;
+    for (const part of ['codes', 'scales', 'zeroPoints'] as const) {
+      const position = this.#task.positions[part];
+      const collected = this.collected[part];
+      if (position === undefined && !collected) continue;
+      const made = tile.part(part);
+      const madeRow = made.length / area.rows;
+      const into = offsetOf(part, area.block, this.#task);
+      const kept = Math.min(madeRow, row[part] - into);
+      const put = (bytes: Uint8Array, at: number) => {
+        if (collected) collected.set(bytes, at - this.#task.first * row[part]);
+        else writeAll(this.#task.fd, bytes, position! + at);
+      };
+      if (kept === row[part] && madeRow === kept) put(made, area.row * row[part]);
+      else {
+        for (let i = 0; i < area.rows; i++) {
+          put(made.subarray(i * madeRow, i * madeRow + kept), (area.row + i) * row[part] + into);
+        }
+      }
+    }
+  }
+}
+
+/** Bytes of a row of a part before what block `block` puts there. */
+function offsetOf(part: BlockPart, block: number, task: BlockTask): number {
+  if (part === 'scales') return 4 * block;
+  return (block * (part === 'codes' ? task.block : 1) * task.bits) / 8;
+}
+
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+  }
+}
+
+function levelsOf(bits: 4 | 8): number {
+  return 2 ** bits - 1;
+}
+
+function even({ rounding }: BlockTask): boolean {
+  return rounding === 'even';
+}
