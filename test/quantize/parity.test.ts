@@ -11,7 +11,7 @@ import { type Recorded, recordOf } from './golden/canonical.ts';
 const temp = useTemp();
 const folder = path.join(import.meta.dirname, 'golden');
 const golden: { models: Record<string, Record<string, Recorded | { error: string }>> } = JSON.parse(
-  readFileSync(path.join(folder, 'golden.json'), 'utf8'),
+  readFileSync(path.join(folder, 'dynamic.json'), 'utf8'),
 );
 
 /** The operators that onnxruntime.quantization quantizes by default, as the user's model names them. */

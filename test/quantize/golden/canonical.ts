@@ -10,7 +10,7 @@ import {
   type TensorProto,
 } from '../../../src/model/index.ts';
 
-/** What scripts/record-golden.py records of a model; the two compute the same digests. */
+/** What scripts/golden/canonical.py records of a model; the two compute the same digests. */
 export interface Recorded {
   graph: string;
   opsets: string[];
