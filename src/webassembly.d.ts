@@ -5,6 +5,8 @@ declare namespace WebAssembly {
   }
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number });
+    /** Adds pages of 64 KiB; `buffer` is another object afterwards. */
+    grow(pages: number): number;
     readonly buffer: ArrayBuffer;
   }
   class Instance {

@@ -20,6 +20,17 @@ for (const bytes of [4, 8]) {
     const once = () => kernels.agreement(bytes, rows, classes);
     figures[`top-1 of ${classes} classes, ${type}`] = gigabytesPerSecond(bytes, once);
   }
+  for (const [size, inner] of [
+    [84, 8400],
+    [80, 1],
+    [245760, 1],
+  ]) {
+    kernels.resetAxes([size]);
+    const what = `per channel, ${size} of ${inner === 1 ? 'single elements' : `runs of ${inner}`}, ${type}`;
+    figures[what] = gigabytesPerSecond(bytes, (turn) =>
+      kernels.accumulateAxis(bytes, CHUNK_ELEMENTS, 0, { size, inner, start: turn * CHUNK_ELEMENTS }, true),
+    );
+  }
 }
 console.log(JSON.stringify(figures));
 
@@ -37,7 +48,7 @@ function generator(seed) {
 function gigabytesPerSecond(bytes, once) {
   const rounds = Array.from({ length: 6 }, () => {
     const start = performance.now();
-    for (let i = 0; i < 300; i++) once();
+    for (let i = 0; i < 300; i++) once(i);
     return (300 * CHUNK_ELEMENTS * bytes) / (performance.now() - start) / 1e6;
   });
   return rounds.slice(1).sort((a, b) => a - b)[2];

@@ -1,18 +1,30 @@
 import { compare as run } from '../compare/index.ts';
 import { readReceipt } from '../receipt/index.ts';
 import { actionSummary } from '../report/index.ts';
+import { definitions } from './definitions.generated.ts';
 import type { Action } from './host.ts';
 import { rounded } from './outputs.ts';
 
 /** Reference against quantized model: how alike their outputs are, and how much faster it is. */
-export const compare: Action<'compare'> = async ({ dims, ranges, minSimilarity, ...options }, context) => {
+export const compare: Action<'compare'> = async (
+  { dims, ranges, minSimilarity, minChannelSimilarity, ...options },
+  context,
+) => {
   const shapes = { ...(dims ? { dims: entries(dims) } : {}), ...(ranges ? { ranges: entries(ranges) } : {}) };
-  const result = await run({ ...options, ...shapes, minSimilarity: minSimilarity ?? null }, context);
+  const gates = {
+    minSimilarity: minSimilarity ?? null,
+    // An action cannot tell its default from the same value given. The default is a gate only where there is a figure.
+    ...(minChannelSimilarity === DEFAULT_CHANNEL_SIMILARITY
+      ? {}
+      : { minChannelSimilarity: minChannelSimilarity ?? null }),
+  };
+  const result = await run({ ...options, ...shapes, ...gates }, context);
   const { figures } = result;
   return {
     outputs: {
       verdict: result.verdict,
       similarity: rounded(figures.similarity, 6),
+      'channel-similarity': rounded(figures.channelSimilarity ?? undefined, 6),
       agreement: rounded(figures.agreement ?? undefined),
       mse: rounded(figures.mse),
       mae: rounded(figures.mae),
@@ -25,6 +37,8 @@ export const compare: Action<'compare'> = async ({ dims, ranges, minSimilarity, 
     failures: result.failures,
   };
 };
+
+const DEFAULT_CHANNEL_SIMILARITY = Number(definitions.compare.inputs['min-channel-similarity'].default);
 
 function entries(text: string): string[] {
   const parts = text.split(/[,\n]/).map((entry) => entry.trim());

@@ -285,6 +285,13 @@ const min_similarity = {
   "default": "0.98",
   "emptyIsNone": true
 } as const;
+const min_channel_similarity = {
+  "type": "number",
+  "unit": "0 to 1",
+  "description": "Lowest channel similarity: the cosine of each channel (index of axis 1, at rank 3 of the last axis too) over all samples, their mean, the minimum over outputs and axes. The default is a gate only where an output has channels. Empty: no limit.",
+  "default": "0.9",
+  "emptyIsNone": true
+} as const;
 const min_agreement = {
   "type": "number",
   "unit": "0 to 1",
@@ -313,13 +320,18 @@ const max_regression_percent = {
 } as const;
 const diagnose = {
   "type": "boolean",
-  "description": "When similarity falls short, rank layers by the error they introduce and print the `exclude-nodes` to try.",
+  "description": "When the outputs are not alike, rank layers by the error they introduce and print the `exclude-nodes` to try.",
   "default": "true"
 } as const;
 const similarity = {
   "type": "number",
   "unit": "−1 to 1",
   "description": "Cosine similarity: the minimum over outputs of the mean over samples."
+} as const;
+const channel_similarity = {
+  "type": "number",
+  "unit": "−1 to 1",
+  "description": "Channel similarity, which sees a small channel lost beside large ones; empty where no output has channels."
 } as const;
 const agreement = {
   "type": "number",
@@ -574,6 +586,7 @@ export const definitions = {
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
       'min-similarity': min_similarity,
+      'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,
       'max-mse': max_mse,
       'max-mae': max_mae,
@@ -588,6 +601,7 @@ export const definitions = {
     outputs: {
       'verdict': verdict,
       'similarity': similarity,
+      'channel-similarity': channel_similarity,
       'agreement': agreement,
       'mse': mse,
       'mae': mae,
@@ -679,6 +693,7 @@ export const definitions = {
       'max-peak-memory-mb': max_peak_memory_mb,
       'max-size-mb': max_size_mb,
       'min-similarity': min_similarity,
+      'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,
       'max-mse': max_mse,
       'max-mae': max_mae,
@@ -725,6 +740,7 @@ export const definitions = {
       'peak-memory-mb': peak_memory_mb,
       'size-mb': size_mb,
       'similarity': similarity,
+      'channel-similarity': channel_similarity,
       'agreement': agreement,
       'mse': mse,
       'mae': mae,

@@ -19,11 +19,11 @@ import {
   withScratch,
 } from '../runtime/index.ts';
 import { type StoredTiming, stageOutputs, storeOutputs } from './baseline.ts';
-import { type Diagnosis, diagnose } from './diagnosis/index.ts';
+import { type Diagnosis, diagnose, type Ranking } from './diagnosis/index.ts';
 import { type Execution, Hosts, openModel } from './execution.ts';
 import { outputFigures, overallFigures } from './figures.ts';
 import { fitsTogether, type Load, separateWhereTight } from './fit.ts';
-import { judge, verdictOf } from './gates.ts';
+import { type Gate, judge, ungatedNotes, verdictOf } from './gates.ts';
 import type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 import { assertPast, type Past, readPast, remember, speedLimits } from './past.ts';
 import { assertOutputs, compareQuality, type Quality } from './quality.ts';
@@ -90,7 +90,7 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
   const { subjects, samples, past } = setup;
   return withScratch(context.temporaryFolder, 'onnx-compare', async (folder) => {
     const { quality, speed, records } = await measure(setup, hosts, folder, options, context);
-    const outputs = outputFigures(quality.samples);
+    const outputs = outputFigures(quality.samples, quality.channels);
     const figures = overallFigures(outputs);
     const evidence = { figures, outputs, speed, maxSeconds: secondsOf(options) };
     const gates = judge(evidence, options, past.references);
@@ -99,9 +99,8 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
       (gate) => gate.verdict === 'fail' || (gate.verdict === 'inconclusive' && !options.allowInconclusive),
     );
     const beforeDiagnosis = context.clock();
-    const wanted =
-      (options.diagnose ?? true) && gates.some((gate) => gate.name !== 'speedup' && gate.verdict === 'fail');
-    const diagnosis = wanted ? await diagnoseLayers(setup, folder, figures.worst.sample, context) : null;
+    const rankBy = options.diagnose === false ? null : rankingFor(gates);
+    const diagnosis = rankBy ? await diagnoseLayers(setup, rankBy, folder, figures.worst.sample, context) : null;
     const worst = await saveWorst(setup, figures.worst.sample, options);
     const seconds = {
       total: (context.clock() - started) / 1000,
@@ -118,6 +117,7 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
       speed,
       samples: { count: samples.length, digest: setup.samplesDigest, notes: [...samples.notes, ...past.notes] },
       worstSample: { ...worst, output: figures.worst.output, cosine: figures.worst.cosine },
+      notes: [...quality.notes, ...ungatedNotes(evidence, options)],
       gates,
       failures: failing.map(({ sentence }) => sentence),
       regressions: gates.flatMap(({ source, verdict: judged, sentence }) =>
@@ -227,9 +227,17 @@ function referenceRecord(stage: Stage, timing: StoredTiming | undefined): SideRe
   return { loadMs: [loadMs], residentBytes, peakBytes, threads, ownMs: 0, spoolMs: 0, provider: '' };
 }
 
+/** What layers are to be ranked by, where a gate on what the outputs are fails: by channels where only they tell. */
+function rankingFor(gates: readonly Gate[]): Ranking | null {
+  const failed = gates.filter(({ name, verdict }) => name !== 'speedup' && verdict === 'fail');
+  if (failed.length === 0) return null;
+  return failed.every(({ name }) => name === 'channelSimilarity') ? 'channels' : 'error';
+}
+
 /** Ranks layers on the worst sample and some others. */
 async function diagnoseLayers(
   { subjects, samples, execution }: Setup,
+  rankBy: Ranking,
   folder: string,
   worst: number,
   { log, clock }: Context,
@@ -242,6 +250,7 @@ async function diagnoseLayers(
     chosen.map((index) => () => samples.get(index)),
     {
       folder,
+      rankBy,
       openSession: (file) => openModel({ ...execution, provider: 'cpu' }, file),
       log,
       maxSeconds: DIAGNOSIS_SECONDS,

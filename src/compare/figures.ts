@@ -1,3 +1,4 @@
+import type { AxisFigures } from './metrics/channels.ts';
 import { sqnrOf } from './metrics/metrics.ts';
 import type { OutputComparison } from './metrics/outputs.ts';
 
@@ -8,6 +9,10 @@ export interface OutputFigures {
   kind: 'float' | 'exact';
   /** Mean over samples of the cosine. */
   similarity: number;
+  /** Minimum over axes of the mean over their indices of the cosine; null where no axis qualifies. */
+  channelSimilarity: number | null;
+  /** Each axis that it was taken along. */
+  channels: AxisFigures[];
   /** Lowest cosine, and the sample that has it. */
   worst: { sample: number; cosine: number };
   /** Means over all elements of all samples. */
@@ -30,6 +35,7 @@ export interface Figures {
   /** Minimum over outputs of the mean over samples of the cosine. */
   similarity: number;
   /** Minimum over the outputs that have one; null where none has. */
+  channelSimilarity: number | null;
   agreement: number | null;
   /** Maximum over float outputs (over all where there is no float), and the minimum for SQNR. */
   mse: number;
@@ -40,9 +46,20 @@ export interface Figures {
   worst: { sample: number; output: string; cosine: number };
 }
 
-/** Sums up comparisons: `samples[s][o]` is output o of sample s, outputs in the same order in every sample. */
-export function outputFigures(samples: readonly (readonly OutputComparison[])[]): OutputFigures[] {
-  return (samples[0] ?? []).map((_, output) => figuresOf(samples.map((sample) => sample[output]!)));
+/**
+ * Sums up comparisons: `samples[s][o]` is output o of sample s, outputs in the same order in every sample; `channels` are
+ * the axes of each output, by its name.
+ */
+export function outputFigures(
+  samples: readonly (readonly OutputComparison[])[],
+  channels: ReadonlyMap<string, AxisFigures[]>,
+): OutputFigures[] {
+  return (samples[0] ?? []).map(({ name }, output) =>
+    figuresOf(
+      samples.map((sample) => sample[output]!),
+      channels.get(name) ?? [],
+    ),
+  );
 }
 
 /** @throws TypeError for no outputs: a model without any cannot be compared. */
@@ -50,11 +67,15 @@ export function overallFigures(outputs: readonly OutputFigures[]): Figures {
   if (outputs.length === 0) throw new TypeError('no outputs to sum up');
   const floats = outputs.filter(({ kind }) => kind === 'float');
   const measured = floats.length > 0 ? floats : outputs;
-  const agreements = outputs.flatMap(({ agreement }) => agreement ?? []);
+  const lowest = (pick: (output: OutputFigures) => number | null) => {
+    const values = outputs.flatMap((output) => pick(output) ?? []);
+    return values.length > 0 ? Math.min(...values) : null;
+  };
   const worst = outputs.reduce((lowest, each) => (each.worst.cosine < lowest.worst.cosine ? each : lowest));
   return {
     similarity: Math.min(...outputs.map(({ similarity }) => similarity)),
-    agreement: agreements.length > 0 ? Math.min(...agreements) : null,
+    channelSimilarity: lowest(({ channelSimilarity }) => channelSimilarity),
+    agreement: lowest(({ agreement }) => agreement),
     mse: Math.max(...measured.map(({ mse }) => mse)),
     mae: Math.max(...measured.map(({ mae }) => mae)),
     maxAbs: Math.max(...measured.map(({ maxAbs }) => maxAbs)),
@@ -63,7 +84,7 @@ export function overallFigures(outputs: readonly OutputFigures[]): Figures {
   };
 }
 
-function figuresOf(samples: readonly OutputComparison[]): OutputFigures {
+function figuresOf(samples: readonly OutputComparison[], channels: AxisFigures[]): OutputFigures {
   const total = (pick: (sample: OutputComparison) => number) => samples.reduce((sum, each) => sum + pick(each), 0);
   const elements = total((sample) => sample.elements);
   const mean = (pick: (sample: OutputComparison) => number) =>
@@ -77,6 +98,8 @@ function figuresOf(samples: readonly OutputComparison[]): OutputFigures {
     name: samples[0]!.name,
     kind: exact ? 'exact' : 'float',
     similarity: total((sample) => sample.cosine) / samples.length,
+    channelSimilarity: channels.length > 0 ? Math.min(...channels.map(({ similarity }) => similarity)) : null,
+    channels,
     worst: { sample: lowest, cosine: samples[lowest]!.cosine },
     mse: mean((sample) => sample.mse),
     mae: mean((sample) => sample.mae),

@@ -4,11 +4,12 @@ import type { Figures, OutputFigures } from './figures.ts';
 import type { Speed } from './speed.ts';
 
 /** The figures that a limit can be set for. */
-export type FigureName = 'similarity' | 'agreement' | 'mse' | 'mae' | 'speedup';
+export type FigureName = 'similarity' | 'channelSimilarity' | 'agreement' | 'mse' | 'mae' | 'speedup';
 
 /** Limits as they were given: an absent one is its default, where it has one; `null` is no gate. */
 export interface Limits {
   minSimilarity?: number | null;
+  minChannelSimilarity?: number | null;
   minAgreement?: number;
   maxMse?: number;
   maxMae?: number;
@@ -46,7 +47,7 @@ export interface Evidence {
 export function judge(evidence: Evidence, limits: Limits, references: readonly Reference[]): Gate[] {
   const gates = [...finiteGates(evidence.outputs), ...exactGates(evidence.outputs, limits.minAgreement)];
   for (const name of FIGURES) {
-    const limit = limitOf(name, limits);
+    const limit = limitOf(name, limits, evidence);
     if (limit !== undefined) gates.push(gate(evidence, name, limit, 'input'));
   }
   for (const { source, percent, figures } of references) {
@@ -55,6 +56,16 @@ export function judge(evidence: Evidence, limits: Limits, references: readonly R
     }
   }
   return gates;
+}
+
+/** What the user should know where a limit that nobody gave has no figure to hold. */
+export function ungatedNotes({ figures }: Pick<Evidence, 'figures'>, limits: Limits): string[] {
+  return FIGURES.flatMap((name) => {
+    const { option, byDefault, name: title, absent } = RULES[name];
+    if (byDefault === undefined || limits[option] !== undefined || name === 'speedup' || figures[name] !== null)
+      return [];
+    return [`There is no ${title}, so nothing is held against the default limit ${show(byDefault)}: ${absent}.`];
+  });
 }
 
 /** The verdict over all gates: any failure fails, anything open leaves it open. */
@@ -69,40 +80,67 @@ export function regressionLimit(name: FigureName, stored: number, percent: numbe
   return RULES[name].bound === 'most' ? stored + leeway : stored - leeway;
 }
 
-/** One limit: the figure it is for, on which side of it the figure must lie, and what helps where it does not. */
+/** A limit: on which side of it the figure must lie, and what helps where it does not or where there is no figure. */
 interface Rule {
   option: keyof Limits;
-  /** Holds where nothing is given; null switches it off. */
+  /** What sentences call the figure. */
+  name: string;
+  /** Holds where nothing is given, if there is such a figure. */
   byDefault?: number;
   bound: 'least' | 'most';
   advice: string;
+  /** Why there may be no figure, and what to do then. */
+  absent: string;
 }
+
+const NO_ROWS = 'no float output has rows; drop the limit or use min-similarity';
+const NO_CHANNELS =
+  'no float output of two dimensions and more has 8 values of a channel; compare on more samples (count) or drop the limit';
 
 /** The limits of the contract, by the figure that each is for. */
 const RULES: Record<FigureName, Rule> = {
   similarity: {
     option: 'minSimilarity',
+    name: 'similarity',
+    absent: NO_ROWS,
     byDefault: 0.98,
     bound: 'least',
     advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or quantize per channel',
   },
+  channelSimilarity: {
+    option: 'minChannelSimilarity',
+    name: 'channel-similarity',
+    byDefault: 0.9,
+    bound: 'least',
+    advice:
+      'small channels beside large ones are lost where they share a scale: leave the layers that the diagnosis names unquantized (exclude-nodes), a Concat before an output first',
+    absent: NO_CHANNELS,
+  },
   agreement: {
     option: 'minAgreement',
+    name: 'agreement',
+    absent: NO_ROWS,
     bound: 'least',
     advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
   },
   mse: {
     option: 'maxMse',
+    name: 'mse',
+    absent: NO_ROWS,
     bound: 'most',
     advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
   },
   mae: {
     option: 'maxMae',
+    name: 'mae',
+    absent: NO_ROWS,
     bound: 'most',
     advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
   },
   speedup: {
     option: 'minSpeedup',
+    name: 'speedup',
+    absent: NO_ROWS,
     bound: 'least',
     advice: 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
   },
@@ -112,7 +150,7 @@ const RULES: Record<FigureName, Rule> = {
 export const FIGURES = Object.keys(RULES) as FigureName[];
 
 function gate(
-  { figures, speed, maxSeconds }: Evidence,
+  { figures, outputs, speed, maxSeconds }: Evidence,
   name: FigureName,
   limit: number,
   source: Gate['source'],
@@ -126,13 +164,15 @@ function gate(
       ? `the limit ${show(limit)}`
       : `${show(limit)}, the limit that ${source} ${show(stored ?? Number.NaN)} leaves`;
   if (figure === null) {
-    const sentence = `There is no ${name} to hold against ${against}: no float output has rows; drop the limit or use min-similarity.`;
+    const sentence = `There is no ${RULES[name].name} to hold against ${against}: ${RULES[name].absent}.`;
     return { ...held, verdict: 'fail', sentence };
   }
   const verdict = name === 'speedup' ? speedVerdict(speed, limit) : passes(name, figure, limit) ? 'pass' : 'fail';
   if (verdict === 'pass') return { ...held, verdict, sentence: '' };
   if (verdict === 'fail') {
-    return { ...held, verdict, sentence: `The ${name} ${show(figure)} is ${bound} ${against}: ${RULES[name].advice}.` };
+    const where = name === 'channelSimilarity' ? worstChannels(outputs) : '';
+    const { name: title, advice } = RULES[name];
+    return { ...held, verdict, sentence: `The ${title} ${show(figure)}${where} is ${bound} ${against}: ${advice}.` };
   }
   const taken =
     speed.mode === 'stored' ? counted(speed.modelMs.length, 'run') : `${counted(speed.pairs.length, 'pair')} of blocks`;
@@ -143,10 +183,12 @@ function gate(
   return { ...held, verdict, sentence };
 }
 
-function limitOf(name: FigureName, limits: Limits): number | undefined {
+/** A limit that nobody gave holds only where there is a figure. */
+function limitOf(name: FigureName, limits: Limits, { figures }: Evidence): number | undefined {
   const { option, byDefault } = RULES[name];
   const given = limits[option];
-  return given === null ? undefined : (given ?? byDefault);
+  if (given !== undefined) return given ?? undefined;
+  return name === 'speedup' || figures[name] !== null ? byDefault : undefined;
 }
 
 function passes(name: FigureName, figure: number, limit: number): boolean {
@@ -158,6 +200,15 @@ function speedVerdict({ interval }: Speed, limit: number): Verdict {
   if (!interval) return 'inconclusive';
   const found = standing(interval, limit, 'lowest');
   return found === 'undecided' ? 'inconclusive' : found;
+}
+
+/** ` of output y (axis 1, lowest in 4, 5 and 6)`: where the lowest channel-similarity is. */
+function worstChannels(outputs: readonly OutputFigures[]): string {
+  const all = outputs.flatMap(({ name, channels }) => channels.map((axis) => ({ name, ...axis })));
+  const { name, axis, worst } = all.reduce((low, each) => (each.similarity < low.similarity ? each : low));
+  const indices = worst.map(({ index }) => index);
+  const listed = indices.length > 1 ? `${indices.slice(0, -1).join(', ')} and ${indices.at(-1)}` : `${indices[0]}`;
+  return ` of output ${name} (axis ${axis}, lowest in ${listed})`;
 }
 
 /** A NaN or a lone infinity in any output fails: there is nothing to average. */

@@ -32,6 +32,8 @@ export interface CompareOptions {
   timeoutSeconds?: number;
   /** Default 0.98; `null` for no gate. */
   minSimilarity?: number | null;
+  /** Default 0.9, where an output has such a figure; `null` for no gate. A given one fails where there is none. */
+  minChannelSimilarity?: number | null;
   minAgreement?: number;
   maxMse?: number;
   maxMae?: number;
@@ -85,6 +87,8 @@ export interface CompareFigures extends Figures {
   samples: { count: number; digest: string; notes: string[] };
   /** The worst sample, by name, and where it was saved. */
   worstSample: { name: string; output: string; cosine: number; saved: string };
+  /** What a reader of the figures must know of how they were taken. */
+  notes: string[];
   gates: Gate[];
   failures: string[];
   /** Figures worse than `max-regression-percent` allows, a sentence each. */

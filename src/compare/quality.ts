@@ -6,6 +6,7 @@ import { declaredOutputs, indexGraphs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
 import { hasRows, looksLikeLogits } from './logits.ts';
 import { megabytes } from './memory.ts';
+import { type AxisFigures, Channels, channelAxes } from './metrics/channels.ts';
 import { CHUNK_ELEMENTS, createKernels, type Kernels } from './metrics/kernels.ts';
 import { compareOutputs, type OutputComparison, type StoredTensor } from './metrics/outputs.ts';
 import { spoolSpace } from './spool.ts';
@@ -33,9 +34,16 @@ export interface Quality {
   samples: OutputComparison[][];
   /** The reference's outputs by sample, where `keep` asked for them. */
   kept: StoredTensor[][];
+  /** The axes along which each output was compared index by index, by its name. */
+  channels: Map<string, AxisFigures[]>;
+  /** What was not compared, and why. */
+  notes: string[];
   /** Wall time of comparing files, ms. */
   comparingMs: number;
 }
+
+/** Indices of all axes of all outputs whose sums are kept: 5 numbers each, so at most 160 MiB. */
+const MAX_INDICES = 2 ** 22;
 
 /** What a file system should keep free for others, bytes. */
 const RESERVE = 256e6;
@@ -47,7 +55,8 @@ const RESERVE = 256e6;
  */
 export async function compareQuality(stage: Stage, samples: Samples, options: QualityOptions): Promise<Quality> {
   const { folder, stored, keep, signal } = options;
-  const quality: Quality = { samples: [], kept: [], comparingMs: 0 };
+  const quality: Quality = { samples: [], kept: [], channels: new Map(), notes: [], comparingMs: 0 };
+  let channels = new Map<string, Channels>();
   const logits = new Map<string, boolean>();
   let kernels: Kernels | undefined;
   let bytes = 0;
@@ -74,13 +83,15 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       if (options.agreementWanted && ![...logits.values()].includes(true)) {
         for (const { name, dims } of floats) logits.set(name, hasRows(dims));
       }
+      channels = channelsOf(floats, quality.notes);
       const widest = outputs.filter(({ name }) => logits.get(name)).map(({ dims }) => dims.at(-1)!);
       kernels = createKernels(Math.max(CHUNK_ELEMENTS, ...widest));
     } while (
       next < samples.length &&
       !stage.together &&
       !stored &&
-      (references.length < slots || (await hasRoom(folder, bytes)))
+      // One more of the reference's, and one of the model's.
+      (references.length < slots || (await hasRoomFor(folder, 2 * bytes)))
     );
     const first = quality.samples.length;
     for (const [offset, expected] of references.entries()) {
@@ -91,7 +102,13 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       for (const output of expected) {
         const top1 = logits.get(output.name) ?? false;
         const counterpart = actual.find(({ name }) => name === output.name)!;
-        const settings = { kernels: kernels!, top1, ...(signal ? { signal } : {}) };
+        const byIndex = channels.get(output.name);
+        const settings = {
+          kernels: kernels!,
+          top1,
+          ...(byIndex ? { channels: byIndex } : {}),
+          ...(signal ? { signal } : {}),
+        };
         compared.push(await compareOutputs(output, counterpart, settings));
       }
       quality.comparingMs += performance.now() - before;
@@ -100,9 +117,26 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       options.progress(quality.samples.length);
     }
   }
+  for (const [name, each] of channels) {
+    quality.channels.set(name, each.figures());
+    if (each.dropped) quality.notes.push(`Output ${name} has another rank in another sample: no channel-similarity.`);
+  }
   for (let slot = 0; slot < slots; slot++) await rm(referenceFolder(slot), { recursive: true, force: true });
   await rm(modelFolder, { recursive: true, force: true });
   return quality;
+}
+
+/** Where the outputs' sums by index are collected, as long as they stay small. */
+function channelsOf(outputs: readonly StoredTensor[], notes: string[]): Map<string, Channels> {
+  const channels = new Map<string, Channels>();
+  let indices = 0;
+  for (const { name, dims } of outputs) {
+    indices += channelAxes(dims).reduce((sum, axis) => sum + dims[axis]!, 0);
+    if (indices > MAX_INDICES)
+      notes.push(`Output ${name} has no channel-similarity: the outputs before it have too many channels.`);
+    else channels.set(name, new Channels());
+  }
+  return channels;
 }
 
 /** @throws InputError where a folder cannot take what a comparison writes at least: one output of each model */
@@ -114,10 +148,10 @@ export async function assertRoom(folder: string, outputBytes: number): Promise<v
   );
 }
 
-/** Whether one more of the reference's outputs fits beside those to come, one of the model's included. */
-async function hasRoom(folder: string, outputBytes: number): Promise<boolean> {
+/** Whether so many bytes can be kept in a folder for longer, which memory is no place for beyond a little. */
+export async function hasRoomFor(folder: string, bytes: number): Promise<boolean> {
   const { freeBytes, inMemory } = await spoolSpace(folder);
-  return !inMemory && 2 * outputBytes + RESERVE <= freeBytes;
+  return bytes + RESERVE <= freeBytes && (!inMemory || bytes <= RESERVE);
 }
 
 async function spool(

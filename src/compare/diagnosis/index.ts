@@ -4,6 +4,7 @@ import { messageOf } from '../../errors.ts';
 import type { Model } from '../../model/index.ts';
 import type { Log } from '../../receipt/index.ts';
 import { type Feeds, median, type Session, type SpooledTensor, type Tensor } from '../../runtime/index.ts';
+import { Channels } from '../metrics/channels.ts';
 import { createKernels, type Kernels } from '../metrics/kernels.ts';
 import { sqnrOf } from '../metrics/metrics.ts';
 import { compareOutputs } from '../metrics/outputs.ts';
@@ -26,14 +27,20 @@ export interface LayerError {
   worstError: number;
   /** The median as a signal-to-noise ratio. */
   sqnrDb: number;
+  /** Minimum over its outputs of their channel similarity; null where it was not asked for or none has channels. */
+  channelSimilarity: number | null;
   /** Samples that it was measured on. */
   samples: number;
   /** Whether the layer was quantized; if not, its weights are not the reference's. */
   changed: boolean;
 }
 
+/** What layers are ranked by: their relative error, or the similarity of their channels, lowest first. */
+export type Ranking = 'error' | 'channels';
+
 export interface Diagnosis {
-  /** Highest median first; those without error on any sample are left out. */
+  rankedBy: Ranking;
+  /** Worst first; those without error on any sample are left out. */
   layers: LayerError[];
   /** What to put into `exclude-nodes`: the layers that make up most of the error. */
   excludeNodes: string[];
@@ -47,6 +54,8 @@ export interface DiagnosisOptions {
   /** Temporary folder; what is written there is gone afterwards. */
   folder: string;
   openSession: (model: string) => Promise<Session>;
+  /** Default `error`. */
+  rankBy?: Ranking;
   log: Log;
   /** Seconds after which no further sample starts; the first always runs. */
   maxSeconds: number;
@@ -65,7 +74,8 @@ const MOST = 5;
 /**
  * Ranks layers by the error that they introduce themselves. Every layer of the quantized graph (see `findLayers`) is cut
  * out and fed with the values that the reference has there; so an error that came from above is no part of its figure,
- * √(Σ (x − y)² ÷ Σ x²), whose median over the samples counts. The reference's values are tapped as further outputs,
+ * √(Σ (x − y)² ÷ Σ x²), whose median over the samples counts, or the similarity of its channels over all samples, which
+ * sees small ones lost beside large ones. The reference's values are tapped as further outputs,
  * some layers at a time, and go through files.
  * @param samples what both models are fed, in the order in which they are run as long as there is time
  */
@@ -73,14 +83,14 @@ export async function diagnose(
   reference: Model,
   model: Model,
   samples: readonly (() => Promise<Feeds>)[],
-  { folder, openSession, log, maxSeconds, clock }: DiagnosisOptions,
+  { folder, openSession, rankBy = 'error', log, maxSeconds, clock }: DiagnosisOptions,
 ): Promise<Diagnosis> {
   const layers = findLayers(reference, model);
   const taps = [...new Set(layers.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]))];
   const home = path.join(folder, 'diagnosis');
   await mkdir(home);
   const notes = new Set<string>();
-  const errors = new Map<Layer, number[]>();
+  const findings = new Map<Layer, Finding>();
   const kernels = createKernels();
   const started = clock();
   let run = 0;
@@ -97,7 +107,19 @@ export async function diagnose(
             total: samples.length * layers.length,
             unit: 'runs',
           });
-        await measureSample({ model, layers, feeds, tapped, home, openSession, kernels, notes, errors, progress });
+        await measureSample({
+          model,
+          layers,
+          feeds,
+          tapped,
+          home,
+          openSession,
+          kernels,
+          notes,
+          findings,
+          rankBy,
+          progress,
+        });
         run++;
       }
     } finally {
@@ -106,16 +128,35 @@ export async function diagnose(
   } finally {
     await rm(home, { recursive: true, force: true });
   }
-  const ranked = [...errors]
-    .map(([layer, each]) => summedUp(layer, each))
+  // A piece that failed halfway has left layers without a figure.
+  const measured = [...findings].filter(([, { errors }]) => errors.length > 0);
+  const ranked = measured
+    .map(([layer, finding]) => summedUp(layer, finding))
     .filter(({ worstError }) => worstError > 0)
-    .sort((a, b) => b.relativeError - a.relativeError || b.worstError - a.worstError);
-  const whole = wholeNote(layers.filter((layer) => errors.has(layer)));
-  return { layers: ranked, excludeNodes: mostOf(ranked), notes: [...notes, ...whole], samples: run };
+    .sort(
+      (a, b) => harm(b, rankBy) - harm(a, rankBy) || b.relativeError - a.relativeError || b.worstError - a.worstError,
+    );
+  const whole = wholeNote(measured.map(([layer]) => layer));
+  const excludeNodes = mostOf(ranked, rankBy);
+  return { rankedBy: rankBy, layers: ranked, excludeNodes, notes: [...notes, ...whole], samples: run };
 }
 
-function summedUp({ nodes, operators, outputs, changed }: Layer, errors: readonly number[]): LayerError {
+/** What was found of one layer so far. */
+interface Finding {
+  /** Relative error by sample. */
+  errors: number[];
+  /** Its outputs by name, where channels are asked for. */
+  channels: Map<string, Channels>;
+}
+
+/** How much harm a layer does, by what layers are ranked by. */
+function harm({ relativeError, channelSimilarity }: LayerError, rankBy: Ranking): number {
+  return rankBy === 'error' ? relativeError : 1 - (channelSimilarity ?? 1);
+}
+
+function summedUp({ nodes, operators, outputs, changed }: Layer, { errors, channels }: Finding): LayerError {
   const relativeError = median(errors);
+  const similarities = [...channels.values()].flatMap((each) => each.figures().map(({ similarity }) => similarity));
   return {
     nodes,
     operators,
@@ -123,6 +164,7 @@ function summedUp({ nodes, operators, outputs, changed }: Layer, errors: readonl
     relativeError,
     worstError: Math.max(...errors),
     sqnrDb: sqnrOf(1, relativeError ** 2),
+    channelSimilarity: similarities.length > 0 ? Math.min(...similarities) : null,
     samples: errors.length,
     changed,
   };
@@ -148,15 +190,16 @@ interface Work {
   home: string;
   openSession: (model: string) => Promise<Session>;
   kernels: Kernels;
+  rankBy: Ranking;
   /** Both are added to. */
   notes: Set<string>;
-  errors: Map<Layer, number[]>;
+  findings: Map<Layer, Finding>;
   progress: (layers: number) => void;
 }
 
 /** Adds the error of every layer on one sample. */
 async function measureSample(work: Work): Promise<void> {
-  const { layers, feeds, tapped, home, notes, errors } = work;
+  const { layers, feeds, tapped, home, notes, findings } = work;
   const readable = new Set(tapped.load.outputs.filter(({ dtype }) => dtype !== 'other').map(({ name }) => name));
   for (let start = 0; start < layers.length; start += GROUP) {
     const group = layers.slice(start, start + GROUP).filter((layer) => isReadable(layer, readable, feeds));
@@ -172,9 +215,7 @@ async function measureSample(work: Work): Promise<void> {
     for (const part of byBytes(group, values, notes)) {
       try {
         const measured = await measure(part, values, work);
-        for (const [index, layer] of part.entries()) {
-          errors.set(layer, [...(errors.get(layer) ?? []), measured[index]!]);
-        }
+        for (const [index, layer] of part.entries()) findings.get(layer)!.errors.push(measured[index]!);
       } catch (error) {
         const names = part.flatMap(({ nodes }) => nodes).slice(0, 3);
         notes.add(`The layers around ${names.join(', ')} could not be measured: ${messageOf(error).split('\n')[0]}`);
@@ -188,7 +229,7 @@ async function measureSample(work: Work): Promise<void> {
 async function measure(
   layers: readonly Layer[],
   values: ReadonlyMap<string, SpooledTensor>,
-  { model, feeds, home, openSession, kernels }: Work,
+  { model, feeds, home, openSession, kernels, rankBy, findings }: Work,
 ): Promise<number[]> {
   const cut = path.join(home, 'cut');
   await mkdir(cut);
@@ -204,7 +245,13 @@ async function measure(
       const { spooled } = await session.run(fed, { outputs: 'spool', spoolDirectory: cut });
       const computed = new Map(spooled.map((value) => [value.name, value]));
       const errors: number[] = [];
-      for (const layer of layers) errors.push(await errorOf(layer, values, computed, kernels));
+      for (const layer of layers) {
+        const finding = findings.get(layer) ?? { errors: [], channels: new Map() };
+        findings.set(layer, finding);
+        errors.push(
+          await errorOf(layer, values, computed, kernels, rankBy === 'channels' ? finding.channels : undefined),
+        );
+      }
       return errors;
     } finally {
       await session.close();
@@ -214,17 +261,24 @@ async function measure(
   }
 }
 
-/** √(Σ (x − y)² ÷ Σ x²) over a layer's outputs. */
+/** √(Σ (x − y)² ÷ Σ x²) over a layer's outputs, whose channels are collected where that is asked for. */
 async function errorOf(
   { outputs }: Layer,
   values: ReadonlyMap<string, SpooledTensor>,
   computed: ReadonlyMap<string, SpooledTensor>,
   kernels: Kernels,
+  channels: Map<string, Channels> | undefined,
 ): Promise<number> {
   let signal = 0;
   let noise = 0;
   for (const name of outputs) {
-    const compared = await compareOutputs(values.get(name)!, computed.get(name + COMPUTED)!, { kernels, top1: false });
+    const byIndex = channels && (channels.get(name) ?? new Channels());
+    if (byIndex) channels?.set(name, byIndex);
+    const compared = await compareOutputs(values.get(name)!, computed.get(name + COMPUTED)!, {
+      kernels,
+      top1: false,
+      ...(byIndex ? { channels: byIndex } : {}),
+    });
     signal += compared.signal;
     // A layer that answers NaN could not be worse.
     noise += compared.modelNans + compared.unequalInfinities > 0 ? Number.MAX_VALUE : compared.noise;
@@ -256,14 +310,14 @@ function byBytes(layers: readonly Layer[], values: ReadonlyMap<string, SpooledTe
 }
 
 /** Names of the layers that together make up most of the error, if excluding them would help. */
-function mostOf(ranked: readonly LayerError[]): string[] {
-  const total = ranked.reduce((sum, { relativeError }) => sum + relativeError ** 2, 0);
+function mostOf(ranked: readonly LayerError[], rankBy: Ranking): string[] {
+  const total = ranked.reduce((sum, layer) => sum + harm(layer, rankBy) ** 2, 0);
   const chosen: string[] = [];
   let share = 0;
-  for (const { nodes, relativeError, changed } of ranked.slice(0, MOST)) {
+  for (const layer of ranked.slice(0, MOST)) {
     if (share >= SHARE * total) break;
-    share += relativeError ** 2;
-    if (changed) chosen.push(...nodes);
+    share += harm(layer, rankBy) ** 2;
+    if (layer.changed) chosen.push(...layer.nodes);
   }
   return chosen;
 }

@@ -26,7 +26,7 @@ export function metricsOf(sums: Sums): Metrics {
   const compared = Math.max(elements, 1);
   return {
     elements: sums.count,
-    cosine: cosineOf(sums),
+    cosine: cosineOf(sums.dot, sums.referenceEnergy, sums.modelEnergy),
     mse: sums.squaredError / compared,
     mae: sums.absoluteError / compared,
     maxAbs: sums.maxError,
@@ -42,7 +42,8 @@ export function sqnrOf(signal: number, noise: number): number {
   return Math.max(-MAX_SQNR_DB, Math.min(MAX_SQNR_DB, 10 * Math.log10(signal / noise)));
 }
 
-function cosineOf({ dot, referenceEnergy, modelEnergy }: Sums): number {
+/** x·y / (|x| |y|) from x·y, |x|² and |y|²; two zero vectors 1, one zero vector 0. */
+export function cosineOf(dot: number, referenceEnergy: number, modelEnergy: number): number {
   if (referenceEnergy === 0 && modelEnergy === 0) return 1;
   if (referenceEnergy === 0 || modelEnergy === 0) return 0;
   return Math.max(-1, Math.min(1, dot / (Math.sqrt(referenceEnergy) * Math.sqrt(modelEnergy))));

@@ -1,5 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { InputError } from '../../errors.ts';
+import type { Channels } from './channels.ts';
 import { type ElementType, elementType } from './elements.ts';
 import { CHUNK_ELEMENTS, type Kernels } from './kernels.ts';
 import { MAX_SQNR_DB, type Metrics, metricsOf } from './metrics.ts';
@@ -38,6 +39,8 @@ export interface CompareOutputOptions {
   kernels: Kernels;
   /** Whether the last axis holds the scores of classes. */
   top1: boolean;
+  /** Collects the output index by index, where it is of floats. */
+  channels?: Channels;
   signal?: AbortSignal;
 }
 
@@ -66,17 +69,19 @@ async function compareFiles(
   { name, dims, length }: StoredTensor,
   files: [FileHandle, FileHandle],
   types: readonly [ElementType, ElementType],
-  { kernels, top1, signal }: CompareOutputOptions,
+  { kernels, top1, channels, signal }: CompareOutputOptions,
 ): Promise<OutputComparison> {
   const width = Math.max(types[0].kernel, types[1].kernel) as 4 | 8;
   const elements = length / types[0].bytes;
   const columns = top1 ? dims.at(-1)! : 1;
   const chunk = Math.max(1, Math.floor(CHUNK_ELEMENTS / columns)) * columns;
+  const exact = !types[0].float;
+  // First: it may move the kernels' memory.
+  const byIndex = exact ? undefined : channels?.begin(kernels, dims);
   const sides = [
     side(kernels.memory, kernels.referenceOffset, chunk, types[0], width),
     side(kernels.memory, kernels.modelOffset, chunk, types[1], width),
   ] as const;
-  const exact = !types[0].float;
   let unequal = 0;
   let equalRows = 0;
   kernels.reset();
@@ -88,9 +93,11 @@ async function compareFiles(
     );
     if (exact) unequal += unequalElements(sides[0].raw, sides[1].raw, count, types[0].bytes);
     for (const { convert } of sides) convert(count);
-    kernels.accumulate(width, count);
+    const finite = kernels.accumulate(width, count);
+    byIndex?.add(width, count, start, finite);
     if (top1) equalRows += kernels.agreement(width, count / columns, columns);
   }
+  byIndex?.end();
   const sums = kernels.sums();
   return {
     name,

@@ -46,6 +46,7 @@ export function compareSection(receipt: Receipt): Section {
   section.tables.push(
     sides(fields(reference), fields(model)),
     outputTable(list(outputs)),
+    ...channelTables(list(outputs)),
     ...layerTables(fields(diagnosis)),
   );
   const exclude = sentences(fields(diagnosis).excludeNodes);
@@ -75,6 +76,7 @@ function gateRow({ name, figure, limit, source, verdict }: Fields): GateRow {
 
 const LABELS: Record<string, string> = {
   similarity: 'Cosine similarity',
+  channelSimilarity: 'Channel similarity',
   agreement: 'Top-1 agreement',
   mse: 'Mean squared error',
   mae: 'Mean absolute error',
@@ -86,7 +88,7 @@ const LABELS: Record<string, string> = {
 };
 
 function show(name: string, value: number | undefined): string {
-  if (name === 'similarity' || name === 'agreement') return share(value);
+  if (name === 'similarity' || name === 'channelSimilarity' || name === 'agreement') return share(value);
   return quantity(value, name === 'speedup' ? '×' : name === 'sqnrDb' ? 'dB' : '');
 }
 
@@ -125,46 +127,61 @@ interface LayerRow {
   error: number;
   worst: number | undefined;
   sqnrDb: number | undefined;
+  channels: number | undefined;
   changed: boolean;
 }
 
 /** The layers as the diagnosis ranks them, worst first. A layer of several nodes goes by the first. */
 function layers(diagnosis: Fields): LayerRow[] {
-  return list(diagnosis.layers).flatMap(({ nodes, operators, relativeError, worstError, sqnrDb, changed }) => {
-    const [error, [name]] = [numberOf(relativeError), sentences(nodes)];
-    if (error === undefined || name === undefined) return [];
-    const rest = sentences(nodes).length - 1;
-    return [
-      {
-        name: rest > 0 ? `${name} (+ ${rest})` : name,
-        operators: sentences(operators).join(', '),
-        error,
-        worst: numberOf(worstError),
-        sqnrDb: numberOf(sqnrDb),
-        changed: changed === true,
-      },
-    ];
-  });
+  return list(diagnosis.layers).flatMap(
+    ({ nodes, operators, relativeError, worstError, sqnrDb, channelSimilarity, changed }) => {
+      const [error, [name]] = [numberOf(relativeError), sentences(nodes)];
+      if (error === undefined || name === undefined) return [];
+      const rest = sentences(nodes).length - 1;
+      return [
+        {
+          name: rest > 0 ? `${name} (+ ${rest})` : name,
+          operators: sentences(operators).join(', '),
+          error,
+          worst: numberOf(worstError),
+          sqnrDb: numberOf(sqnrDb),
+          channels: numberOf(channelSimilarity),
+          changed: changed === true,
+        },
+      ];
+    },
+  );
 }
 
 function layerCharts(diagnosis: Fields): Chart[] {
-  const bars = layers(diagnosis).map(({ name, error }) => ({ label: name, value: error }));
+  const byChannels = diagnosis.rankedBy === 'channels';
+  const bars = layers(diagnosis).map(({ name, error, channels }) => ({
+    label: name,
+    value: byChannels ? 1 - (channels ?? 1) : error,
+  }));
   if (bars.length === 0) return [];
-  return [{ kind: 'bars', title: 'Error that each layer introduces, relative to its output', unit: '', bars }];
+  const title = byChannels
+    ? '1 − channel similarity of what each layer makes'
+    : 'Error that each layer introduces, relative to its output';
+  return [{ kind: 'bars', title, unit: '', bars }];
 }
 
 function layerTables(diagnosis: Fields): Table[] {
-  const rows = layers(diagnosis).map(({ name, operators, error, worst, sqnrDb, changed }) => [
+  const byChannels = diagnosis.rankedBy === 'channels';
+  const rows = layers(diagnosis).map(({ name, operators, error, worst, sqnrDb, channels, changed }) => [
     name,
     operators,
+    ...(byChannels ? [share(channels)] : []),
     number(error),
     number(worst),
     quantity(sqnrDb, 'dB'),
     changed ? 'yes' : 'no',
   ]);
   if (rows.length === 0) return [];
-  const head = ['layer', 'operators', 'relative error', 'on its worst sample', 'SQNR', 'quantized'];
-  return [{ title: 'Layers by the error they introduce', head, rows, numeric: [2, 3, 4], code: [0] }];
+  const figures = [...(byChannels ? ['channel similarity'] : []), ...['relative error', 'on its worst sample', 'SQNR']];
+  const head = ['layer', 'operators', ...figures, 'quantized'];
+  const title = byChannels ? 'Layers by what they do to channels' : 'Layers by the error they introduce';
+  return [{ title, head, rows, numeric: figures.map((_, index) => index + 2), code: [0] }];
 }
 
 function trendCharts(history: readonly Fields[], gates: readonly Fields[]): Chart[] {
@@ -213,21 +230,50 @@ function sides(reference: Fields, model: Fields): Table {
   };
 }
 
+/** The lowest channels of every axis, where one is far from its reference. */
+function channelTables(outputs: readonly Fields[]): Table[] {
+  const rows = outputs.flatMap(({ name, channels }) =>
+    list(channels).flatMap(({ axis, similarity, indices, leftOut, worst }) =>
+      (numberOf(similarity) ?? 1) >= ALIKE
+        ? []
+        : [
+            [
+              textOf(name),
+              textOf(axis),
+              share(numberOf(similarity)),
+              textOf(indices),
+              textOf(leftOut),
+              list(worst)
+                .map(({ index, cosine }) => `${textOf(index)}: ${share(numberOf(cosine))}`)
+                .join(', '),
+            ],
+          ],
+    ),
+  );
+  if (rows.length === 0) return [];
+  const head = ['output', 'axis', 'channel similarity', 'channels', 'left out', 'lowest channels'];
+  return [{ title: 'Channels', head, rows, numeric: [1, 2, 3, 4], code: [0] }];
+}
+
+/** Above this no channel is worth a line. */
+const ALIKE = 0.99;
+
 function outputTable(outputs: readonly Fields[]): Table {
   return {
     title: 'Outputs',
-    head: ['output', 'similarity', 'worst', 'MSE', 'MAE', 'largest error', 'SQNR', 'agreement'],
+    head: ['output', 'similarity', 'worst', 'channels', 'MSE', 'MAE', 'largest error', 'SQNR', 'agreement'],
     rows: outputs.map((output) => [
       textOf(output.name),
       share(numberOf(output.similarity)),
       share(numberOf(fields(output.worst).cosine)),
+      share(numberOf(output.channelSimilarity)),
       number(numberOf(output.mse)),
       number(numberOf(output.mae)),
       number(numberOf(output.maxAbs)),
       quantity(numberOf(output.sqnrDb), 'dB'),
       share(numberOf(output.agreement)),
     ]),
-    numeric: [1, 2, 3, 4, 5, 6, 7],
+    numeric: [1, 2, 3, 4, 5, 6, 7, 8],
     code: [0],
   };
 }

@@ -3,10 +3,12 @@
 // (1024 / 4 + n / 1024 + 4) ulp of the sum of their magnitudes: 6e-11 relative for the 5e8 elements of a 1.9 GiB output.
 // NaN and infinities are counted and left out of the sums.
 
+import { counts } from './finite';
+
+export { channels32, channels64 } from './channels';
+
 /** Elements per block. */
 const BLOCK: i32 = 1024;
-/** Doubles above this are counted as infinite: their squares would overflow. */
-const HUGE: f64 = 1e150;
 
 /** Fields of the state, each f64; `src/compare/metrics/kernels.ts` reads them by these positions. */
 const COUNT: usize = 0;
@@ -200,11 +202,6 @@ function slow<T>(a: usize, b: usize, length: i32, state: usize): void {
     }
   }
   add<T>(a, b, length, state);
-}
-
-/** Whether a pair enters the sums. */
-function counts(x: f64, y: f64): bool {
-  return Math.abs(x) <= HUGE && Math.abs(y) <= HUGE;
 }
 
 /** Adds the block's sums to the state; looks for the place of the greatest error only where it is a new one. */
