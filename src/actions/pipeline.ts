@@ -117,7 +117,7 @@ function checksumInputs(
   model: string,
   manifest: string,
 ): Inputs<'checksum'> {
-  return { mode, path: [model], manifest, receipts: [report], report };
+  return { mode, path: [model], manifest, ifExists: 'refuse', receipts: [report], report };
 }
 
 function promoteInputs(inputs: Inputs<'pipeline'>, config: string, model: string): Inputs<'promote-config'> {

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { digestFile, type FileDigests, readError } from './digest.ts';
-import { locateManifest, mergeManifest, nameIn, readManifest } from './files.ts';
+import { locateManifest, lockManifest, mergeManifest, nameIn, readManifest } from './files.ts';
 import { knownChunks } from './known.ts';
-import { checkName } from './manifest.ts';
+import { checkNames } from './manifest.ts';
 import { openPool } from './pool.ts';
 import { writeReceipts } from './receipts.ts';
 import { selectFiles } from './select.ts';
@@ -19,16 +19,21 @@ export async function createManifest(options: ChecksumOptions, context: Checksum
   const { files, models } = await selectFiles(options.path);
   const paths = locateManifest(options.manifest, files);
   const names = new Map(files.map((file) => [file, nameIn(paths.folder, file)]));
-  for (const name of names.values()) checkName(name, paths.sums);
   // A broken manifest is refused now, not after minutes of hashing.
-  await readManifest(paths);
+  const { sums, chunked } = await readManifest(paths);
+  checkNames(new Set([...names.values(), ...(sums?.entries.keys() ?? []), ...(chunked?.keys() ?? [])]), paths.sums);
   const known = await knownChunks(files, options.receipts ?? [], log);
   for (const receipt of new Set([...known.values()].map(({ receipt }) => receipt))) {
     log.info(`Chunk digests are taken from ${receipt}.`);
   }
 
   const digests = await digestAll(files, known, options, context);
-  await mergeManifest(paths, digests);
+  const lock = await lockManifest(paths, context);
+  try {
+    await mergeManifest(paths, digests);
+  } finally {
+    lock.release();
+  }
 
   const checked = files.map((file): CheckedFile => {
     const { size, sha256, root } = digests.get(file) as FileDigests;

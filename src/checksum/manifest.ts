@@ -25,6 +25,7 @@ export type ChunkedSums = Map<string, FileDigests>;
 export function parseSums(bytes: Uint8Array, file: string): Sums {
   const lines = decode(bytes, file).split('\n');
   const sums: Sums = { entries: new Map(), comments: [], crlf: lines.some((line) => line.endsWith('\r')) };
+  const spelled = new Map<string, string>();
   let announced: string | undefined;
   for (const [index, raw] of lines.entries()) {
     const line = raw.replace(/\r+$/, '');
@@ -46,22 +47,28 @@ export function parseSums(bytes: Uint8Array, file: string): Sums {
     const name = safeName(entry.name, fail);
     const earlier = sums.entries.get(name);
     if (earlier !== undefined && earlier !== entry.sha256) fail(`gives ${name} a second, different digest`);
+    assertApart(name, spelled, fail);
     sums.entries.set(name, entry.sha256);
   }
   return sums;
 }
 
 /**
- * Checks that `name` (relative to the manifest's folder) can be written and read back on every system.
- * @throws InputError where it cannot.
+ * Checks that the names of a manifest (relative to its folder) can be written and read back on every system, together.
+ * @throws InputError where they cannot.
  */
-export function checkName(name: string, file: string): void {
-  const fail = (): never => {
-    throw new InputError(
-      `${name} has no place in ${file}: set the input manifest to a path in a folder that holds all files, and use names without line breaks, backslashes or drive letters.`,
-    );
-  };
-  if (/[\\\r\n]/.test(name) || safeName(name, fail) !== name) fail();
+export function checkNames(names: Iterable<string>, file: string): void {
+  const spelled = new Map<string, string>();
+  for (const name of names) {
+    const fail = (what: string): never => {
+      throw new InputError(
+        `${file} cannot list ${name}, since it ${what}: rename the file, or set the input manifest to a path in a folder that holds all files.`,
+      );
+    };
+    if (/[\\\r\n]/.test(name)) fail('holds a line break or a backslash');
+    if (safeName(name, fail) !== name) fail('is no plain path below that folder');
+    assertApart(name, spelled, fail);
+  }
 }
 
 /** The text of `SHA256SUMS`: binary mark, LF, so that every `sha256sum -c` takes it as it is. */
@@ -90,12 +97,14 @@ export function parseChunkedSums(bytes: Uint8Array, file: string): ChunkedSums {
   if (chunkBytes !== CHUNK_BYTES) fail(`has chunks of ${chunkBytes} bytes where ${CHUNK_BYTES} are read`);
   if (!Array.isArray(files)) return fail('has no list "files"');
   const sums: ChunkedSums = new Map();
+  const spelled = new Map<string, string>();
   for (const [index, entry] of files.entries()) {
     const failEntry = (what: string): never => fail(`entry ${index} ${what}`);
     const { path, size, sha256, chunks, root } = isRecord(entry) ? entry : failEntry('is no object');
     if (typeof path !== 'string') return failEntry('has no "path"');
     const name = safeName(path, failEntry);
     if (sums.has(name)) failEntry(`lists ${name} again`);
+    assertApart(name, spelled, failEntry);
     if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return failEntry('has no "size" in bytes');
     if (!isDigest(sha256) || !isDigest(root)) return failEntry('lacks a SHA-256 or a root of 64 hex digits');
     if (!Array.isArray(chunks) || !chunks.every(isDigest)) return failEntry('has "chunks" that are not all SHA-256');
@@ -155,7 +164,26 @@ function safeName(name: string, fail: (what: string) => never): string {
   if (rooted || parts.includes('..') || name.includes('\0')) {
     fail(`names "${excerpt(name)}", which is not inside the manifest's folder`);
   }
+  const odd = clean.split('/').find((part) => WINDOWS_RESERVED.test(part) || ODD_PART.test(part));
+  if (odd !== undefined) fail(`names "${excerpt(name)}", which Windows cannot have`);
   return clean === '' ? fail(`names "${excerpt(name)}", which is no file`) : clean;
+}
+
+/**
+ * Names of devices, whatever the ending:
+ * https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file#naming-conventions
+ */
+const WINDOWS_RESERVED = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[\d¹²³])\s*(?:\..*)?$/i;
+
+/** A dot or blank at the end, which Windows drops, and characters that no name has there. */
+const ODD_PART = /[. ]$|[\p{Cc}<>:"|?*]/u;
+
+/** Two names that differ in capitals or accents' encoding only are one file on Windows and macOS. */
+function assertApart(name: string, spelled: Map<string, string>, fail: (what: string) => never): void {
+  const folded = name.normalize('NFC').toLowerCase();
+  const other = spelled.get(folded) ?? name;
+  if (other !== name) fail(`names "${excerpt(name)}" beside "${excerpt(other)}", which are one file on Windows`);
+  spelled.set(folded, name);
 }
 
 /** UTF-8 unless a byte order mark says UTF-16; the mark itself is dropped. */

@@ -78,13 +78,15 @@ async function writeOne(
 
 function inputsOf(
   mode: string,
-  { path: lines, manifest, installTo, threads, receipts, report }: ChecksumOptions,
+  { path: lines, manifest, installTo, ifExists, root, threads, receipts, report }: ChecksumOptions,
 ): Record<string, string> {
   return {
     mode,
     path: lines.join('\n'),
     manifest,
     ...(installTo === undefined ? {} : { 'install-to': installTo }),
+    ...(ifExists === undefined ? {} : { 'if-exists': ifExists }),
+    ...(root === undefined ? {} : { root }),
     ...(threads === undefined ? {} : { threads: String(threads) }),
     ...(receipts === undefined ? {} : { receipts: receipts.join('\n') }),
     ...(report === undefined ? {} : { report }),

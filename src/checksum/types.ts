@@ -11,8 +11,18 @@ export interface ChecksumOptions {
    * the files lie outside the working directory, to their common folder.
    */
   manifest: string;
-  /** `verify`: folder to install the files into once every one of them matches; its manifest lists them then. */
+  /**
+   * `verify`: folder to install what `path` names into (nothing else that the manifest lists), once every one of those
+   * files matches; its manifest lists them then.
+   */
   installTo?: string | undefined;
+  /**
+   * What happens where another model or file stands under a name to be installed: it is refused (default) or replaced.
+   * The same bytes are left alone either way.
+   */
+  ifExists?: 'refuse' | 'replace' | undefined;
+  /** `verify`: root that the one model which `path` names must have, as quantize said it. */
+  root?: string | undefined;
   /** One per core, at most 6, unless given; each takes 8 MiB of memory. */
   threads?: number | undefined;
   /** Receipts, or folders of them, whose chunk digests `create` takes over; those beside the files unless given. */

@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { CHUNK_BYTES, rootOf } from '../model/digest.ts';
-import { modelFiles } from '../model/index.ts';
+import { modelFiles, stampFile } from '../model/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { locateManifest, type ManifestPaths, nameIn, readManifest } from './files.ts';
 import { install } from './install.ts';
@@ -19,6 +19,12 @@ import type { CheckedFile, ChecksumContext, ChecksumOptions, ChecksumResult, Fil
 export async function verifyManifest(options: ChecksumOptions, context: ChecksumContext): Promise<ChecksumResult> {
   const started = performance.now();
   const { log, signal } = context;
+  const named = options.path.some((line) => !line.startsWith('!'));
+  if (options.installTo !== undefined && !named) {
+    throw new InputError(
+      'The input install-to is given without path: name the model to install, since a manifest may list more than you want.',
+    );
+  }
   const paths = locateManifest(options.manifest, options.path.filter((line) => !line.startsWith('!')).map(fixedPart));
   const { sums, chunked } = await readManifest(paths);
   if (sums === undefined && chunked === undefined) {
@@ -42,6 +48,9 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
   const folders = new FolderNames();
   for (const entry of wanted) findings.set(entry.name, await checkPresence(entry, folders, paths));
 
+  const stamps = wanted.flatMap(({ name, file }) =>
+    findings.get(name)?.status === 'ok' ? [stampFile(file, `The file "${file}"`)] : [],
+  );
   const sound = wanted.filter(({ name }) => findings.get(name)?.status === 'ok');
   const total = sound.reduce((sum, { name }) => sum + (findings.get(name)?.size ?? 0), 0);
   let done = 0;
@@ -58,14 +67,19 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
     await Promise.all(
       sound.map(async (entry) => {
         const presence = findings.get(entry.name) as Finding;
-        findings.set(entry.name, await checkContent(entry, presence, pool, inModels.has(entry.file)));
+        const needsRoot = inModels.has(entry.file) || options.installTo !== undefined;
+        findings.set(entry.name, await checkContent(entry, presence, pool, needsRoot));
       }),
     );
   } finally {
     await pool.close();
   }
 
+  if (options.root !== undefined) checkRoot(options.root, models, findings, paths);
   const checked = [...findings.values()];
+  const digests = new Map(
+    checked.flatMap((file) => (file.digests === undefined ? [] : [[path.join(paths.folder, file.name), file.digests]])),
+  );
   const failures = checked.flatMap(({ problem }) => (problem === undefined ? [] : [problem]));
   const mismatched = checked.filter(({ status }) => status !== 'ok').map(({ name }) => name);
   const warnings = sums?.crlf
@@ -73,9 +87,6 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
         `${paths.sums} has Windows line ends (CRLF): it was read all the same, but sha256sum -c will look for names that end in \\r; write it anew, and mark it -text in .gitattributes if git changed it.`,
       ]
     : [];
-  const digests = new Map(
-    checked.flatMap((file) => (file.digests === undefined ? [] : [[path.join(paths.folder, file.name), file.digests]])),
-  );
   const result: ChecksumResult = {
     mode: 'verify',
     manifest: paths.sums,
@@ -92,7 +103,8 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
   if (options.installTo === undefined || !result.verified) {
     return writeReceipts(result, { options, context, paths, models, digests });
   }
-  const installed = await install(options.installTo, paths, models, digests);
+  const verified = { paths, models, digests, stamps };
+  const installed = await install(options.installTo, verified, options.ifExists ?? 'refuse', context);
   log.info(
     `Installed into ${installed.paths.folder}: ${[...installed.digests.keys()].map((file) => path.basename(file)).join(', ')}`,
   );
@@ -101,6 +113,26 @@ export async function verifyManifest(options: ChecksumOptions, context: Checksum
     return { name: nameIn(installed.paths.folder, file), status: 'ok', size, sha256, root };
   });
   return writeReceipts({ ...result, manifest: installed.paths.sums, files }, { options, context, ...installed });
+}
+
+/** Adds a finding where the one model that was checked, though as listed, is not the one that was meant. */
+function checkRoot(
+  root: string,
+  models: ReadonlyMap<string, readonly string[]>,
+  findings: Map<string, Finding>,
+  paths: ManifestPaths,
+): void {
+  const [model, ...others] = models;
+  if (model === undefined || others.length > 0) {
+    throw new InputError(`The input root is about one model, and path names ${models.size}: name that model in path.`);
+  }
+  const found = model[1].map((file) => findings.get(nameIn(paths.folder, file)));
+  if (found.some((each) => each?.status !== 'ok' || each.digests === undefined)) return;
+  const actual = rootOf(found.flatMap((each) => each!.digests!.chunks));
+  if (actual === root.toLowerCase()) return;
+  const graph = found[0]!;
+  const problem = `${graph.name} is as listed, but has the root ${actual} where ${root} is expected: it is not the model that was meant.`;
+  findings.set(graph.name, { ...graph, status: 'different', problem });
 }
 
 /** An entry of the manifest: with chunks where `SHA256SUMS.json` has it. `file` is its absolute path. */
@@ -219,10 +251,10 @@ async function checkPresence(entry: Listed, folders: FolderNames, paths: Manifes
 }
 
 /** The bytes, by chunk on all threads or, where chunks are not listed, whole on one. */
-async function checkContent(entry: Listed, presence: Finding, pool: Pool, inModel: boolean): Promise<Finding> {
+async function checkContent(entry: Listed, presence: Finding, pool: Pool, needsRoot: boolean): Promise<Finding> {
   try {
     return entry.digests === undefined
-      ? await checkWhole(entry, presence, pool, inModel)
+      ? await checkWhole(entry, presence, pool, needsRoot)
       : await checkChunks(entry, entry.digests, presence, pool);
   } catch (error) {
     // A thread that could not read this file has told why; one that died is no finding about the file.
@@ -260,11 +292,11 @@ async function checkChunks(entry: Listed, listed: FileDigests, presence: Finding
   };
 }
 
-async function checkWhole(entry: Listed, presence: Finding, pool: Pool, inModel: boolean): Promise<Finding> {
+async function checkWhole(entry: Listed, presence: Finding, pool: Pool, needsRoot: boolean): Promise<Finding> {
   const { name, file, sha256: listed } = entry;
-  // Models need the root, for the receipt: chunks in the same read.
+  // The root, for receipts and for installing: chunks in the same read.
   let found: { sha256: string; digests?: FileDigests };
-  if (inModel) {
+  if (needsRoot) {
     const digests = await digestFile(file, pool);
     found = { sha256: digests.sha256, digests };
   } else {

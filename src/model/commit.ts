@@ -57,6 +57,7 @@ export function openOutput(output: string): ModelOutput {
     firstMade = makeFolder(directory);
     const taken = takeLock(path.join(directory, `.${base}.lock`), { what: `"${output}"` });
     removeTemporaries(directory, base);
+    removeAbandoned(directory, base);
     return taken;
   });
   let open = true;
@@ -151,7 +152,7 @@ async function nameData(target: string, written: { size: number; root: string })
   if (await isWritten(plain)) return plain;
   const standing = [plain, hashed].filter((name) => existsSync(path.join(directory, name)));
   if (standing.length === 0) return plain;
-  const used = usedNames(directory, path.basename(target));
+  const used = usedNames(directory);
   if (used.has(hashed) && (await isWritten(hashed))) return hashed;
   return used.has(plain) ? hashed : plain;
 }
@@ -195,26 +196,53 @@ function syncDirectory(directory: string): void {
 
 /** What runs that were killed left behind. We hold the lock, so nobody writes them now. */
 function removeTemporaries(directory: string, base: string): void {
-  const pattern = new RegExp(`^\\.${escaped(base)}\\.(lock\\.)?[0-9a-f]{12}\\.((graph|data)\\.)?tmp$`);
   for (const name of readdirSync(directory)) {
-    if (pattern.test(name)) rmSync(path.join(directory, name), { force: true });
+    const [, of, kind] = TEMPORARY.exec(name) ?? [];
+    if (of === base && kind !== 'lock') rmSync(path.join(directory, name), { force: true });
   }
 }
+
+/** What runs that were killed left behind for other outputs in the folder, which may never be written again. */
+function removeAbandoned(directory: string, base: string): void {
+  const others = new Set(readdirSync(directory).map((name) => TEMPORARY.exec(name)?.[1]));
+  others.delete(base);
+  for (const other of others) {
+    if (other === undefined) continue;
+    let lock: Lock;
+    try {
+      lock = takeLock(path.join(directory, `.${other}.lock`), { what: other });
+    } catch {
+      continue; // Its run is still at work, or it is none of ours to take.
+    }
+    removeTemporaries(directory, other);
+    lock.release();
+  }
+}
+
+/** `.<output>.lock`, and what is written beside an output until it is committed. */
+const TEMPORARY = /^\.(.+?)\.(lock|(?:lock\.)?[0-9a-f]{12}\.(?:(?:graph|data)\.)?tmp)$/;
 
 /** Removes data files with our names that no model in the directory uses any more; `inUse` is known to be. */
 function removeUnused(directory: string, base: string, inUse: string | undefined): void {
   const pattern = new RegExp(`^${escaped(base)}\\.([0-9a-f]{8}\\.)?data$`);
   const candidates = readdirSync(directory).filter((name) => name !== inUse && pattern.test(name));
   if (candidates.length === 0) return;
-  const used = usedNames(directory, base);
+  const used = usedNames(directory);
   for (const name of candidates) if (!used.has(name)) rmSync(path.join(directory, name), { force: true });
 }
 
-/** Names of data files that the models in a directory use. A model may have been renamed, so every graph file counts. */
-function usedNames(directory: string, base: string): Set<string> {
-  const graphs = readdirSync(directory).filter((name) => name.endsWith('.onnx') || name === base);
-  return new Set(graphs.flatMap((name) => namedLocations(path.join(directory, name))));
+/**
+ * Whether a model in a directory uses the data file of a name. A model may have been renamed (`X.ONNX`, `prod.onnx.bak`),
+ * so every file that could be a graph is looked at; where one may not be read, its data may be any.
+ */
+function usedNames(directory: string): { has(name: string): boolean } {
+  const graphs = readdirSync(directory).filter((name) => !NO_GRAPH.test(name));
+  const used = graphs.map((name) => namedLocations(path.join(directory, name)));
+  return used.includes(undefined) ? { has: () => true } : new Set(used.flatMap((names) => names ?? []));
 }
+
+/** Weights, receipts and what is being written. */
+const NO_GRAPH = /\.(data|json|jsonl|tmp|lock)$/;
 
 function escaped(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

@@ -1,4 +1,4 @@
-import { copyFile } from 'node:fs/promises';
+import { chmod, copyFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { explainWriteError, openOutput } from './commit.ts';
 import { type FileDigest, rootOf } from './digest.ts';
@@ -25,9 +25,9 @@ export async function copyModel(
   if (more.length === 0 && (data === undefined || path.basename(data) === plain)) {
     const target = openOutput(output);
     try {
-      if (data !== undefined) await copyFile(data, target.dataPath);
+      if (data !== undefined) await copyWritable(data, target.dataPath);
       if (data === undefined || (await target.nameData(digests.get(data)!)) === plain) {
-        await copyFile(model.path, target.graphPath);
+        await copyWritable(model.path, target.graphPath);
         assertUnchanged(model.stamps);
         target.commit(data && plain);
         const copied = [{ ...digests.get(model.path)!, path: path.resolve(output) }];
@@ -41,4 +41,10 @@ export async function copyModel(
     }
   }
   return writeModel(model, output, { external: data === undefined ? 'never' : 'always' });
+}
+
+/** A copy keeps its source's permissions, and one that nobody may write cannot be synced either. */
+async function copyWritable(source: string, target: string): Promise<void> {
+  await copyFile(source, target);
+  await chmod(target, (await stat(target)).mode | 0o200);
 }

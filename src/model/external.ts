@@ -28,7 +28,7 @@ export function externalData(modelPath: string): ExternalData {
   const files = new Map<string, FileStamp>();
 
   const fileAt = (location: string, subject: string): FileStamp => {
-    const key = path.posix.normalize(location.replaceAll('\\', '/'));
+    const key = normalLocation(location);
     let file = files.get(key);
     if (!file) {
       file = locate(directory, location, subject);
@@ -119,6 +119,14 @@ export function externalRange(tensor: TensorProto, subject: string): ExternalRan
     throw new InputError(`${subject} has the length ${quote(length)}, which is no byte count: export the model again.`);
   }
   return { location, offset, length: bytes };
+}
+
+/**
+ * How a location is told from another. A backslash separates folders on Windows only; elsewhere it is a letter of a
+ * file's name, as it is to ONNX Runtime, and `d/x` and `d\\x` are two files.
+ */
+export function normalLocation(location: string): string {
+  return path.posix.normalize(path.sep === '/' ? location : location.replaceAll('\\', '/'));
 }
 
 function locate(directory: string, location: string, subject: string): FileStamp {

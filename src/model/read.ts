@@ -3,7 +3,7 @@ import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { decodeModel } from './decode.ts';
 import { DataLocation } from './enums.ts';
-import { externalData, externalRange } from './external.ts';
+import { externalData, externalRange, normalLocation } from './external.ts';
 import { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 import { locateTensors } from './tensors.ts';
 import type { Model } from './types.ts';
@@ -57,26 +57,29 @@ export async function modelFiles(modelPath: string): Promise<string[]> {
 }
 
 /**
- * The locations that a graph file names, normalized but unchecked; none if the file is missing or no model. For cleaning up, where a
- * broken model must not be in the way.
+ * The locations that a graph file names, normalized but unchecked; none if the file is missing or no model, undefined if
+ * it may not be read. For cleaning up, where a broken model must not be in the way.
  */
-export function namedLocations(graphPath: string): string[] {
+export function namedLocations(graphPath: string): string[] | undefined {
   const subject = `The model "${graphPath}"`;
   try {
     const { size } = stampFile(graphPath, subject);
+    if (size > MAX_PROTOBUF_BYTES) return [];
     const descriptor = openOrExplain(graphPath, subject);
     try {
       const { proto } = decodeOrExplain(new WireFile(descriptor, size), subject);
       const tensors = [...walkTensors(proto)].filter(({ tensor }) => tensor.dataLocation === DataLocation.EXTERNAL);
-      return [...new Set(tensors.map(({ tensor }) => path.posix.normalize(externalRange(tensor, subject).location)))];
+      return [...new Set(tensors.map(({ tensor }) => normalLocation(externalRange(tensor, subject).location)))];
     } finally {
       closeSync(descriptor);
     }
   } catch (error) {
-    if (error instanceof InputError) return [];
-    throw error;
+    if (!(error instanceof InputError)) throw error;
+    return UNREADABLE.has((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '') ? undefined : [];
   }
 }
+
+const UNREADABLE = new Set(['EACCES', 'EPERM', 'EIO', 'ESTALE']);
 
 function openOrExplain(file: string, subject: string): number {
   try {

@@ -13,4 +13,4 @@ export {
   type Verdict,
   writeReceipt,
 } from './receipt.ts';
-export { replaceFile } from './replace-file.ts';
+export { removeLeftovers, replaceFile } from './replace-file.ts';

@@ -19,8 +19,9 @@ import { type ChecksumOptions, createManifest, verifyManifest } from '../../src/
 import { InputError } from '../../src/errors.ts';
 import { CHUNK_BYTES, rootOf } from '../../src/model/digest.ts';
 import { createReceipt, type Log, readReceipt, silentLog, writeReceipt } from '../../src/receipt/index.ts';
-import { floats, graph, model, node, saveExternalModel, sparseFile, value } from '../support/onnx-builder.ts';
+import { sparseFile } from '../support/onnx-builder.ts';
 import { useTemp } from '../support/temp.ts';
+import { saveModelPair as savePair } from './support.ts';
 
 const temp = useTemp();
 let folder: string;
@@ -52,21 +53,7 @@ const only = (result: Awaited<ReturnType<typeof verify>>, name: string) => {
   return result.files.find((file) => file.name === name);
 };
 
-/** A model of two files, `<name>` and `<name>.data`. */
-function saveModelPair(name = 'm.onnx', side = 8): string {
-  const weights = floats(
-    'w',
-    [side, side],
-    Array.from({ length: side * side }, (_, index) => index / 10),
-  );
-  const parts = {
-    inputs: [value('x', [1, side])],
-    outputs: [value('y', [1, side])],
-    nodes: [node('MatMul', ['x', 'w'], ['y'])],
-    initializers: [weights],
-  };
-  return saveExternalModel(path.join(folder, path.dirname(name)), model(graph(parts)), path.basename(name));
-}
+const saveModelPair = (name?: string, side?: number) => savePair(folder, name, side);
 
 /** Two and a bit chunks, with something to find in each. */
 function saveBigFile(name = 'big.bin'): { size: number; chunks: string[] } {
@@ -399,51 +386,3 @@ async function receiptFor(file: string, size: number, chunks: string[]): Promise
   });
   await writeReceipt(receipt, `${path.parse(file).name}.quantize.json`);
 }
-
-describe('install', () => {
-  const install = () => verify([], { manifest: 'SHA256SUMS', installTo: path.join(folder, 'production') });
-  const root = async (receipt: string) => (await readReceipt(receipt)).modelRoot;
-
-  it('copies a verified pair byte for byte, with a manifest and a receipt about the copy', async () => {
-    saveModelPair();
-    writeFileSync('labels.txt', 'a\nb\n');
-    await create(['m.onnx', 'labels.txt']);
-    const result = await install();
-    expect(result.verified).toBe(true);
-    for (const name of ['m.onnx', 'm.onnx.data', 'labels.txt']) {
-      expect(readFileSync(path.join('production', name))).toEqual(readFileSync(name));
-    }
-    expect(result.receipts).toEqual([path.join(folder, 'production', 'm.checksum.json')]);
-    expect(await root('production/m.checksum.json')).toBe(await root('m.checksum.json'));
-    process.chdir('production');
-    expect((await verify()).verified).toBe(true);
-  });
-
-  it('leaves the old pair alone and gives the new weights another name while the old ones stand there', async () => {
-    saveModelPair('m.onnx', 64);
-    await create(['m.onnx']);
-    await install();
-    const changed = readFileSync('m.onnx.data');
-    changed[0] = (changed[0] ?? 0) ^ 1;
-    writeFileSync('m.onnx.data', changed);
-    await create(['m.onnx']);
-    const result = await install();
-    const data = readdirSync('production').filter((name) => name.endsWith('.data'));
-    expect(data).toEqual([expect.stringMatching(/^m\.onnx\.[0-9a-f]{8}\.data$/)]);
-    expect(readFileSync(path.join('production', data[0] as string)).subarray(0, changed.length)).toEqual(changed);
-    expect(result.verified).toBe(true);
-    process.chdir('production');
-    expect((await verify(['m.onnx'])).verified).toBe(true);
-  });
-
-  it('installs nothing where one byte differs', async () => {
-    saveModelPair();
-    await create(['m.onnx']);
-    const damaged = readFileSync('m.onnx.data');
-    damaged[9] = (damaged[9] ?? 0) ^ 1;
-    writeFileSync('m.onnx.data', damaged);
-    const result = await install();
-    expect(result.verdict).toBe('fail');
-    expect(existsSync('production')).toBe(false);
-  });
-});

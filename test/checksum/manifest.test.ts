@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkName, formatChunkedSums, formatSums, parseChunkedSums, parseSums } from '../../src/checksum/manifest.ts';
+import { checkNames, formatChunkedSums, formatSums, parseChunkedSums, parseSums } from '../../src/checksum/manifest.ts';
 import { InputError } from '../../src/errors.ts';
 import { CHUNK_BYTES, rootOf } from '../../src/model/digest.ts';
 
@@ -14,7 +14,7 @@ const entriesOf = (text: string | Uint8Array) => Object.fromEntries(parse(text).
 const hex = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 const part = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })
-  .filter((text) => !/[/\\\r\n\0]/.test(text) && !['.', '..'].includes(text) && !/^[a-z]:/i.test(text));
+  .filter((text) => !/[/\\\p{Cc}<>:"|?*]|[. ]$|^(con|prn|aux|nul)\b/iu.test(text));
 const name = fc.array(part, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
 
 describe('SHA256SUMS', () => {
@@ -79,14 +79,23 @@ describe('SHA256SUMS', () => {
 
   it('comes back as it was written, whatever the names', () => {
     fc.assert(
-      fc.property(fc.uniqueArray(fc.tuple(name, hex), { selector: ([name]) => name, minLength: 1 }), (pairs) => {
-        for (const [name] of pairs) checkName(name, 'SHA256SUMS');
-        const text = formatSums({ entries: new Map(pairs), comments: [] });
-        expect([...parse(text).entries]).toEqual(pairs);
-        const windows = `\uFEFF${text.replaceAll('/', '\\').replaceAll('\n', '\r\n')}`;
-        expect([...parse(windows).entries]).toEqual(pairs);
-        expect([...parse(Buffer.from(windows, 'utf16le')).entries]).toEqual(pairs);
-      }),
+      fc.property(
+        fc.uniqueArray(fc.tuple(name, hex), {
+          selector: ([name]) => name.normalize('NFC').toLowerCase(),
+          minLength: 1,
+        }),
+        (pairs) => {
+          checkNames(
+            pairs.map(([name]) => name),
+            'SHA256SUMS',
+          );
+          const text = formatSums({ entries: new Map(pairs), comments: [] });
+          expect([...parse(text).entries]).toEqual(pairs);
+          const windows = `\uFEFF${text.replaceAll('/', '\\').replaceAll('\n', '\r\n')}`;
+          expect([...parse(windows).entries]).toEqual(pairs);
+          expect([...parse(Buffer.from(windows, 'utf16le')).entries]).toEqual(pairs);
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -125,8 +134,44 @@ describe('SHA256SUMS', () => {
 
   it('takes no name that could not travel', () => {
     for (const name of ['../m', 'a\\b', 'a\nb', 'C:m', '/m', 'a//b']) {
-      expect(() => checkName(name, 'SHA256SUMS'), name).toThrow(InputError);
+      expect(() => checkNames([name], 'SHA256SUMS'), name).toThrow(InputError);
     }
+  });
+
+  it.each(['CON', 'nul.txt', 'a/Aux', 'LPT1.onnx', 'COM¹', 'conin$', 'm.', 'm ', 'a./m', 'a\u0007b', 'a?', 'x|y'])(
+    'takes and reads no name that Windows cannot have: %j',
+    (name) => {
+      expect(() => checkNames([name], 'SHA256SUMS')).toThrow(/Windows cannot have/);
+      expect(() => parse(`${A}  ${name}\n`)).toThrow(/Windows cannot have/);
+      const digests = { size: 0, sha256: A, root: rootOf([]), chunks: [] };
+      const text = formatChunkedSums(new Map([[name, digests]]));
+      expect(() => parseChunkedSums(Buffer.from(text), 'SHA256SUMS.json')).toThrow(/Windows cannot have/);
+    },
+  );
+
+  it('takes names that only look like devices', () => {
+    checkNames(['console.onnx', 'com10', 'nul2', 'lpt', 'a/.hidden', 'm.on nx'], 'SHA256SUMS');
+  });
+
+  it('takes and reads no two names that are one on Windows', () => {
+    for (const [a, b] of [
+      ['m.onnx', 'M.onnx'],
+      ['d/x', 'D/x'],
+      ['caf\u00e9', 'cafe\u0301'],
+    ] as const) {
+      expect(() => checkNames([a, b], 'SHA256SUMS')).toThrow(/one file on Windows/);
+      expect(() => parse(`${A}  ${a}\n${B}  ${b}\n`)).toThrow(/one file on Windows/);
+      const digests = { size: 0, sha256: A, root: rootOf([]), chunks: [] };
+      const text = formatChunkedSums(
+        new Map([
+          [a, digests],
+          [b, digests],
+        ]),
+      );
+      expect(() => parseChunkedSums(Buffer.from(text), 'SHA256SUMS.json')).toThrow(/one file on Windows/);
+    }
+    // Twice the same is one.
+    expect(parse(`${A}  m\n${A}  m\n`).entries.size).toBe(1);
   });
 });
 

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { InputError } from '../../src/errors.ts';
+import { takeLock } from '../../src/lock.ts';
 import { openOutput, readModel, writeModel } from '../../src/model/index.ts';
 import { jsonOf, scriptArguments } from '../support/child.ts';
 import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
@@ -71,12 +72,23 @@ test('what a killed run left is removed by the next, and nothing else', async ()
   const folder = temp();
   const output = path.join(folder, 'm.onnx');
   await write(source(1), output);
-  const litter = ['.m.onnx.0123456789ab.graph.tmp', '.m.onnx.0123456789ab.data.tmp', 'm.onnx.0badcafe.data'];
+  const litter = [
+    '.m.onnx.0123456789ab.graph.tmp',
+    '.m.onnx.0123456789ab.data.tmp',
+    'm.onnx.0badcafe.data',
+    // Of another output, which may never be written again.
+    '.o.onnx.0123456789ab.data.tmp',
+    '.o.onnx.lock.0123456789ab.tmp',
+  ];
+  // n.onnx is being written right now.
   const others = ['.n.onnx.0123456789ab.graph.tmp', 'm.onnx.backup.data', 'n.onnx.0badcafe.data', 'm.onnx.tmp'];
+  const writing = takeLock(path.join(folder, '.n.onnx.lock'), { what: 'n.onnx' });
   for (const name of [...litter, ...others]) writeFileSync(path.join(folder, name), 'x');
   const dead = { token: 'aaaaaaaaaaaa', host: hostname(), pid: process.pid, started: '1' };
-  writeFileSync(path.join(folder, '.m.onnx.lock'), JSON.stringify(dead));
+  for (const name of ['.m.onnx.lock', '.o.onnx.lock']) writeFileSync(path.join(folder, name), JSON.stringify(dead));
   await write(source(2), output);
+  writing.assertHeld();
+  writing.release();
   const left = readdirSync(folder);
   expect(left).toEqual(expect.arrayContaining(others));
   expect(left.filter((name) => !others.includes(name))).toHaveLength(2);
