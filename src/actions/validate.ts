@@ -7,7 +7,7 @@ import { rounded } from './outputs.ts';
 /** Five checks of one model, each with its limits. */
 export const validate: Action<'validate'> = async ({ allowInconclusive, ...options }, context) => {
   const result = await run(options, context);
-  const forgiven = result.verdict === 'inconclusive' && allowInconclusive;
+  const forgiven = result.verdict === 'inconclusive' && allowInconclusive && result.excusable;
   if (forgiven) for (const failure of result.failures) context.log.warning(failure);
   return {
     outputs: {

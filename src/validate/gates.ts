@@ -6,6 +6,8 @@ interface Gate {
   name: string;
   unit: 'ms' | 'MB';
   limit(options: ValidateOptions): number | undefined;
+  /** Which percentile of the timed runs it looks at, if any: those have intervals. */
+  percentile?: LatencyPercentile;
   value(results: ValidateResults): number | undefined;
   advice(results: ValidateResults): string;
 }
@@ -32,6 +34,7 @@ const GATES: readonly Gate[] = [
     input: 'max-latency-p50-ms',
     name: 'P50 latency',
     unit: 'ms',
+    percentile: 'p50',
     limit: (options) => options.maxLatencyP50Ms,
     value: (results) => results.timings?.p50,
     advice: speedAdvice,
@@ -41,6 +44,7 @@ const GATES: readonly Gate[] = [
     input: 'max-latency-p95-ms',
     name: 'P95 latency',
     unit: 'ms',
+    percentile: 'p95',
     limit: (options) => options.maxLatencyP95Ms,
     value: (results) => results.timings?.p95,
     advice: speedAdvice,
@@ -74,6 +78,18 @@ const GATES: readonly Gate[] = [
   },
 ];
 
+export type LatencyPercentile = 'p50' | 'p95';
+
+/** The limits of latencies that were given, and the percentile that each is for. */
+export function latencyLimits(
+  options: ValidateOptions,
+): { name: string; input: string; limit: number; percentile: LatencyPercentile }[] {
+  return GATES.flatMap(({ name, input, percentile, limit }) => {
+    const given = limit(options);
+    return percentile && given !== undefined ? [{ name, input, limit: given, percentile }] : [];
+  });
+}
+
 /** Adds each gate's figure to its check, and a sentence where it fails. A figure that was never taken fails nothing. */
 export function applyGates(results: ValidateResults, options: ValidateOptions): void {
   for (const gate of GATES) {
@@ -81,9 +97,12 @@ export function applyGates(results: ValidateResults, options: ValidateOptions): 
     const value = gate.value(results);
     if (!check || value === undefined) continue;
     const limit = gate.limit(options);
-    const figure: Figure = { name: gate.name, value, unit: gate.unit, ...(limit === undefined ? {} : { limit }) };
+    const figure: Figure = { name: gate.name, value, unit: gate.unit };
     check.figures.push(figure);
-    if (limit === undefined || value <= limit) continue;
+    if (limit === undefined) continue;
+    const open = check.open?.some(({ input }) => input === gate.input) ?? false;
+    Object.assign(figure, { limit, verdict: open ? 'inconclusive' : value <= limit ? 'pass' : 'fail' });
+    if (figure.verdict !== 'fail') continue;
     check.status = 'fail';
     check.failures.push(
       `${gate.name} is ${show(value)} ${gate.unit}, over the limit of ${show(limit)} ${gate.unit} (${gate.input}): ${gate.advice(results)}.`,

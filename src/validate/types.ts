@@ -1,6 +1,8 @@
 import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type {
   CacheService,
+  HostActivity,
+  Interval,
   OutputSummary,
   PlacedNode,
   ProviderChoice,
@@ -64,6 +66,8 @@ export interface Figure {
   value: number;
   unit: 'ms' | 'MB' | 'runs' | 'bytes' | 'x' | 'nodes' | '';
   limit?: number;
+  /** What came of holding it against its limit; absent where there is none. */
+  verdict?: Verdict;
 }
 
 export interface Check {
@@ -73,14 +77,40 @@ export interface Check {
   figures: Figure[];
   /** What is wrong: sentences with figure, limit and what to do. */
   failures: string[];
+  /** What leaves it open. */
+  open?: OpenQuestion[];
   /** What a reader should know that is not wrong in itself. */
   findings: string[];
+}
+
+/** What noise or a cache leaves open. */
+export interface OpenQuestion {
+  /** The limit that it is about. */
+  input?: string;
+  /** With figure, interval, limit, cause and what to do. */
+  sentence: string;
 }
 
 /** What looks wrong with the timing itself. */
 export interface HygieneFinding {
   kind: 'cached' | 'throttled' | 'noisy';
   message: string;
+}
+
+/** One measurement of all runs. */
+export interface LatencyWindow {
+  /** Percentiles with their 95 % intervals, ms. */
+  p50: Interval;
+  p95: Interval;
+  /** Robust coefficient of variation: what windows are chosen by. */
+  variation: number;
+  hygiene: HygieneFinding[];
+  /** What else the machine did meanwhile. */
+  host?: HostActivity;
+  /** Whether its figures are the result's. */
+  chosen?: boolean;
+  /** Times of its runs, ms; those of the chosen one are in `timings`. */
+  runs?: number[];
 }
 
 export interface ValidateResults {
@@ -97,8 +127,8 @@ export interface ValidateResults {
   samples?: { count: number; notes: readonly string[] };
   outputs?: Omit<OutputSummary, 'digest'>[];
   timings?: Timings;
-  /** How often the timed runs were made: again where times looked wrong. `timings` is of the calmest. */
-  measurements?: number;
+  /** All windows that were measured; `timings` is of the chosen one, the one that varies least. */
+  windows?: LatencyWindow[];
   loadMs?: number;
   memoryMb?: number;
   peakMemoryMb?: number;
@@ -114,6 +144,8 @@ export interface ValidateResults {
 export interface ValidateResult {
   verdict: Verdict;
   passed: boolean;
+  /** Whether an inconclusive verdict may be allowed: noise may, times that a cache seems to have answered may not. */
+  excusable: boolean;
   /** Every failing check's sentences; for `inconclusive` what is missing. */
   failures: string[];
   loadMs?: number;

@@ -52,9 +52,9 @@ describe('a model that is well', () => {
       maxMemoryMb: 2000,
       maxSizeMb: 2,
     });
-    expect(result.failures.filter((failure) => !/vary|slower|quota|two groups/.test(failure))).toEqual([]);
-    // Another load on the machine may make the times noisy, which is not this model's fault.
-    expect(['pass', 'inconclusive']).toContain(result.verdict);
+    // However busy the machine is: no noise reaches a limit so far away.
+    expect(result.failures).toEqual([]);
+    expect(result.verdict).toBe('pass');
     expect(result.receipt.results.checks.map(({ name }) => name)).toEqual([
       'integrity',
       'load',

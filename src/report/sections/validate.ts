@@ -1,24 +1,22 @@
 import type { Receipt } from '../../receipt/index.ts';
-import { quantity } from '../format.ts';
-import type { BarChart, GateRow, Section } from '../page.ts';
+import { number, quantity } from '../format.ts';
+import type { BarChart, GateRow, Section, Table } from '../page.ts';
 import { baseSection } from './base.ts';
 import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
 
 export function validateSection(receipt: Receipt): Section {
   const results = fields(receipt.results);
-  const { checks, hygiene, timings, provider, runtime, threads, samples } = results;
+  const { checks, windows, timings, provider, runtime, threads, samples } = results;
   const section = baseSection(receipt, 'Validate');
   for (const check of list(checks)) {
     section.gates.push(...checkRows(check));
     section.failures.push(...sentences(check.failures));
     section.notes.push(...sentences(check.findings));
   }
-  const doubts = list(hygiene)
-    .map(({ message }) => textOf(message))
-    .filter((message) => message !== '');
   // What leaves the verdict open stands where failures stand.
-  if (receipt.verdict === 'inconclusive') section.failures.push(...doubts);
-  section.notes = [...new Set([...section.notes, ...doubts])].filter((note) => !section.failures.includes(note));
+  if (receipt.verdict === 'inconclusive')
+    section.failures.push(...list(checks).flatMap(({ open }) => sentences(list(open).map(({ sentence }) => sentence))));
+  section.notes = [...new Set(section.notes)].filter((note) => !section.failures.includes(note));
   section.failures = [...new Set(section.failures)];
   const facts: [string, string][] = [
     [
@@ -32,6 +30,7 @@ export function validateSection(receipt: Receipt): Section {
     ['timed runs', numbers(fields(timings).runs).length > 0 ? String(numbers(fields(timings).runs).length) : ''],
   ];
   section.facts.push(...facts.filter(([, value]) => value !== ''));
+  section.tables.push(...windowTables(list(windows)));
   section.charts.push(...latencyCharts(fields(timings), list(checks)), ...memoryChart(results, list(checks)));
   return section;
 }
@@ -46,14 +45,33 @@ function checkRows({ name, status, figures }: Fields): GateRow[] {
       name: textOf(figure.name),
       figure: quantity(value, unit),
       limit: limit === undefined ? '' : `≤ ${quantity(limit, unit)}`,
-      verdict: limit === undefined ? 'info' : within ? 'pass' : 'fail',
+      verdict: limit === undefined ? 'info' : verdictOf(figure.verdict ?? (within ? 'pass' : 'fail')),
     };
   });
-  const verdict = status === 'pass' || status === 'fail' || status === 'inconclusive' ? status : 'info';
+  const verdict = verdictOf(status);
   if (rows.some((row) => row.verdict === verdict && verdict !== 'info')) return rows;
   const label = textOf(name);
   const title = label.charAt(0).toUpperCase() + label.slice(1);
   return [{ name: title, figure: textOf(status) === 'skipped' ? 'skipped' : '', limit: '', verdict }, ...rows];
+}
+
+function verdictOf(value: unknown): GateRow['verdict'] {
+  return value === 'pass' || value === 'fail' || value === 'inconclusive' ? value : 'info';
+}
+
+/** The windows of a measurement that noise made longer, so that none of them is hidden. */
+function windowTables(windows: readonly Fields[]): Table[] {
+  if (windows.length < 2) return [];
+  const rows = windows.map(({ p50, p95, variation, chosen }, index) => [
+    `${index + 1}${chosen === true ? ' (counts)' : ''}`,
+    ...[p50, p95].map((each) => {
+      const { value, low, high } = fields(each);
+      return `${number(numberOf(value))} (${number(numberOf(low))} to ${number(numberOf(high))})`;
+    }),
+    quantity(100 * (numberOf(variation) ?? 0), '%'),
+  ]);
+  const head = ['window', 'P50, ms (95 %)', 'P95, ms (95 %)', 'varies by'];
+  return [{ title: 'Windows of the timing: the calmest counts', head, rows, numeric: [1, 2, 3] }];
 }
 
 function latencyCharts(timings: Fields, checks: readonly Fields[]): Section['charts'] {
