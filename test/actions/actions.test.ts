@@ -157,7 +157,7 @@ describe('the whole chain', () => {
     const refused = await runAction('pipeline', short, folder);
     expect(refused.code, refused.stdout).toBe(1);
     expect(refused.outputs.verdict).toBe('inconclusive');
-    expect(refused.stdout).toMatch(/^::error::.*too few/m);
+    expect(refused.stdout).toMatch(/^::error::.*cannot be held against/m);
 
     const allowed = await runAction('pipeline', { ...short, 'allow-inconclusive': 'true' }, folder);
     expect(allowed.code, allowed.stdout).toBe(0);
