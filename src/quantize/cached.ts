@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { InputError, messageOf } from '../errors.ts';
 import { VERSION } from '../version.generated.ts';
-import type { Settings } from './options.ts';
+import type { Settings } from './settings.ts';
 
 /**
  * What a method decided after measuring, and a later run with the same key may take over instead of measuring again.

@@ -8,8 +8,8 @@ export {
   type NodeOverride,
   parseDecisions,
 } from './cached.ts';
-export type { Action } from './decide.ts';
-export { METHODS, type QuantizeOptions, type Settings, settingsOf } from './options.ts';
-export { type Plan, type PlannedNode, plan } from './plan.ts';
+export type { MethodName, QuantizeOptions } from './options.ts';
+export { type Plan, type PlannedNode, plan, planText } from './plan/index.ts';
+
 export { type QuantizeContext, type QuantizeResult, type QuantizeResults, quantize } from './quantize.ts';
-export { planText } from './report.ts';
+export { type Settings, settingsOf } from './settings.ts';

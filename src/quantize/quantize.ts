@@ -20,16 +20,17 @@ import {
   createReceipt,
   type Environment,
   type FileIdentity,
+  inputsOf,
   pathInReceipt,
   receiptPath,
   writeReceipt,
 } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import type { DecisionStore } from './cached.ts';
-import { type QuantizeOptions, type Settings, settingsOf } from './options.ts';
-import { type Draft, draft, type Plan } from './plan.ts';
-import { planText } from './report.ts';
-import { fillParameters, type PlannedWeight } from './rewrite.ts';
+import { bytesOf } from './encodings/encoding.ts';
+import type { QuantizeOptions } from './options.ts';
+import { type Draft, draft, type Plan, planText } from './plan/index.ts';
+import { type Settings, settingsOf } from './settings.ts';
 import {
   computeParameters,
   digestSources,
@@ -40,6 +41,7 @@ import {
   type WeightParameters,
   type WrittenFile,
 } from './stream/index.ts';
+import type { Encoded } from './values/value.ts';
 
 export interface QuantizeContext {
   log: Log;
@@ -83,9 +85,6 @@ export interface QuantizeResults extends Record<string, unknown> {
   nodes: Plan['nodes'];
 }
 
-/** Largest finite half-precision number. */
-const LARGEST_FLOAT16 = 65504;
-
 /**
  * Quantizes a model file: plans, finds the ranges of the weights, writes the new files, and puts them in place in one
  * step. Takes at most 128 MiB whatever the model. A dry run only plans.
@@ -99,7 +98,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   assertOutputDiffers(model, settings.output);
   const first = draft(model, settings);
   if (settings.dryRun) {
-    const table = planText(first.plan, settings);
+    const table = planText(first.plan);
     for (const line of table.split('\n')) log.info(line);
     for (const warning of first.plan.warnings) log.warning(warning);
     return { ...dryResult(model, settings, first.plan), table };
@@ -112,12 +111,11 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
       ...(settings.threads === undefined ? {} : { threads: settings.threads }),
       ...(context.signal ? { signal: context.signal } : {}),
     });
-    const { draft: final, parameters } = await measure(model, first, settings, pool, log);
+    const { draft: final, found } = await measure(model, first, settings, pool, log);
     const { plan, rewrite } = final;
     for (const note of plan.notes) log.info(note);
     for (const warning of plan.warnings) log.warning(warning);
-    fillParameters(rewrite.weights, parameters);
-    const contents = contentsOf(rewrite.weights, parameters);
+    const contents = contentsOf(rewrite.encoded, found);
     const layout = layoutModel<StreamJob>(rewrite.model, { output: settings.output, contents });
     writer = new FileWriter(pool);
     const written: WrittenFile[] = [];
@@ -141,7 +139,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     const data = dataName === undefined ? '' : path.join(path.dirname(settings.output), dataName);
     const paths = [settings.output, ...(data ? [data] : [])];
     const result = await report(options, settings, context, { model, plan, sources, written, paths });
-    return { ...result, data, table: planText(plan, settings) };
+    return { ...result, data, table: planText(plan) };
   } catch (cause) {
     throw explainWriteError(cause, settings.output);
   } finally {
@@ -158,36 +156,83 @@ async function measure(
   settings: Settings,
   pool: Pool,
   log: Log,
-): Promise<{ draft: Draft; parameters: (WeightParameters | null)[] }> {
-  const known = new Map<string, WeightParameters>();
+): Promise<{ draft: Draft; found: Map<Encoded, WeightParameters> }> {
+  const known = new Ranges();
   const skip = new Map<Constant['holder'], string>();
-  for (let current = first; ; current = draft(model, settings, skip)) {
-    const { weights } = current.rewrite;
-    const missing = new Map(weights.map((weight) => [keyOf(weight), jobOf(weight)]));
-    for (const key of known.keys()) missing.delete(key);
-    const jobs = [...missing.values()];
-    const total = jobs.reduce((sum, { source }) => sum + source.length, 0);
-    const found = await computeParameters(jobs, pool, progress(log, 'Reading weights', total));
-    [...missing.keys()].forEach((key, i) => {
-      known.set(key, found[i]!);
-    });
+  for (let current = first; ; current = draft(model, settings, { skip })) {
+    const { encoded } = current.rewrite;
+    const total = known.missing(encoded).reduce((sum, { source }) => sum + source.length, 0);
+    await known.compute(encoded, pool, progress(log, 'Reading weights', total));
+    const found = new Map<Encoded, WeightParameters>();
     const before = skip.size;
-    for (const weight of weights) refuseValues(weight, known.get(keyOf(weight))!, settings, skip, log);
-    if (skip.size === before) {
-      return { draft: current, parameters: weights.map((weight) => (weight.job ? known.get(keyOf(weight))! : null)) };
+    for (const each of encoded) {
+      const parameters = known.get(each);
+      if (!parameters) continue;
+      found.set(each, parameters);
+      refuseValues(each, parameters, settings, skip, log);
     }
+    if (skip.size === before) return { draft: current, found };
   }
+}
+
+/** What pass 1 found, over all drafts of a model: each constant is read once for each way to look at it. */
+class Ranges {
+  readonly #known = new Map<Constant['holder'], Map<string, WeightParameters>>();
+
+  get({ constant, encoding }: Encoded): WeightParameters | undefined {
+    return encoding.range && this.#known.get(constant.holder)?.get(keyOf(encoding.range));
+  }
+
+  /** What has to be read yet. */
+  missing(encoded: readonly Encoded[]): WeightJob[] {
+    return this.#missing(encoded).map(({ range }) => range);
+  }
+
+  async compute(encoded: readonly Encoded[], pool: Pool, onBytes: (bytes: number) => void): Promise<void> {
+    const missing = this.#missing(encoded);
+    const found = await computeParameters(
+      missing.map(({ range }) => range),
+      pool,
+      onBytes,
+    );
+    for (const [i, { holder, key }] of missing.entries()) this.#of(holder).set(key, found[i]!);
+  }
+
+  #missing(encoded: readonly Encoded[]): { holder: Constant['holder']; key: string; range: WeightJob }[] {
+    const seen = new Map<Constant['holder'], Set<string>>();
+    return encoded.flatMap(({ constant: { holder }, encoding: { range } }) => {
+      if (!range) return [];
+      const key = keyOf(range);
+      const keys = seen.get(holder) ?? new Set(this.#known.get(holder)?.keys());
+      seen.set(holder, keys);
+      if (keys.has(key)) return [];
+      keys.add(key);
+      return [{ holder, key, range }];
+    });
+  }
+
+  #of(holder: Constant['holder']): Map<string, WeightParameters> {
+    const known = this.#known.get(holder) ?? new Map<string, WeightParameters>();
+    this.#known.set(holder, known);
+    return known;
+  }
+}
+
+/** What a range depends on besides the elements: how they are stored does not change it. */
+function keyOf({ source: _, permutation: __, ...scheme }: WeightJob): string {
+  return JSON.stringify(scheme);
 }
 
 /** Keeps FP32 what has no 8-bit or 16-bit form, where the user allows it. */
 function refuseValues(
-  { constant, job }: PlannedWeight,
-  { nonFinite, min, max }: WeightParameters,
+  { constant, encoding }: Encoded,
+  found: WeightParameters,
   settings: Settings,
   skip: Map<Constant['holder'], string>,
   log: Log,
 ): void {
   const { name, holder } = constant;
+  const { nonFinite } = found;
   if (skip.has(holder)) return;
   if (nonFinite > 0) {
     const what = `Weight "${name}" has ${nonFinite} NaN or infinite value${nonFinite > 1 ? 's' : ''}`;
@@ -198,33 +243,29 @@ function refuseValues(
     }
     log.warning(`${what}: it stays FP32.`);
     skip.set(holder, `weight ${name} has NaN or infinite values`);
-  } else if (!job && Math.max(-min, max) > LARGEST_FLOAT16) {
-    skip.set(holder, `weight ${name} has values that FP16 cannot hold`);
+    return;
   }
+  const refusal = encoding.refusal(found);
+  if (refusal !== undefined) skip.set(holder, `weight ${name} ${refusal}`);
 }
 
-function jobOf({ job, constant }: PlannedWeight): WeightJob {
-  return job ?? { source: constant.ref!, target: 'int8', symmetric: true, reduceRange: false, axis: null };
-}
-
-function keyOf(weight: PlannedWeight): string {
-  // How it is stored does not change its range.
-  const { source, permutation: _, ...scheme } = jobOf(weight);
-  return JSON.stringify([weight.constant.scope.path, source.name, scheme]);
-}
-
+/** Puts what pass 1 found into the small tensors of the new graph, and says how the large ones are streamed. */
 function contentsOf(
-  weights: readonly PlannedWeight[],
-  parameters: readonly (WeightParameters | null)[],
+  encoded: readonly Encoded[],
+  found: ReadonlyMap<Encoded, WeightParameters>,
 ): Map<TensorProto, JobContent<StreamJob>> {
-  return new Map(
-    weights.map(({ tensor, constant, job }, i): [TensorProto, JobContent<StreamJob>] => {
-      const source = constant.ref!;
-      const elements = source.length / 4;
-      if (!job) return [tensor, { length: elements * 2, job: { kind: 'float16', source } }];
-      return [tensor, { length: elements, job: { kind: 'quantize', job, parameters: parameters[i]! } }];
-    }),
-  );
+  const contents = new Map<TensorProto, JobContent<StreamJob>>();
+  for (const each of encoded) {
+    const { data, encoding, parameters } = each;
+    const own = found.get(each);
+    contents.set(data, { length: bytesOf(encoding.data), job: encoding.job(own) });
+    for (const { tensor, parameter } of parameters) {
+      const content = encoding.fill(parameter, own);
+      if (content instanceof Uint8Array) tensor.rawData = content;
+      else contents.set(tensor, { length: bytesOf(parameter), job: content });
+    }
+  }
+  return contents;
 }
 
 async function report(
@@ -299,17 +340,6 @@ function identitiesOf(
     root,
     chunks,
   }));
-}
-
-/** The options as the action was given them: kebab-case names, text. */
-function inputsOf(options: QuantizeOptions): Record<string, string> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== '');
-  return Object.fromEntries(
-    given.map(([key, value]) => [
-      key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
-      Array.isArray(value) ? value.join('\n') : String(value),
-    ]),
-  );
 }
 
 /** Counts bytes and says how many there are so far. */

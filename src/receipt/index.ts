@@ -1,3 +1,4 @@
+export { inputName, inputsOf } from './inputs.ts';
 export { guardedLog, type Log, logLine, type Place, type Progress, silentLog } from './log.ts';
 export {
   type ActionName,

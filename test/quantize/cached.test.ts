@@ -16,7 +16,8 @@ describe('decisionKey', () => {
       const changed = decisionKey({ ...settings, [name]: ['something else'] }, inputs);
       expect([name, changed === key]).toEqual([name, free.includes(name)]);
     }
-    expect(decisionKey({ ...settings, ofALaterVersion: 1 } as Settings, inputs)).not.toBe(key);
+    const later = { ...settings, ofALaterVersion: 1 };
+    expect(decisionKey(later, inputs)).not.toBe(key);
   });
 
   it('depends on source, samples and runtime, and not on the order of settings', () => {

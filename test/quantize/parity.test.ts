@@ -18,14 +18,14 @@ const golden: { models: Record<string, Record<string, Recorded | { error: string
 const OPERATORS = 'Attention Conv EmbedLayerNormalization Gather Gemm LSTM MatMul Transpose'.split(' ');
 
 async function quantized(name: string, label: string): Promise<Recorded> {
-  const [weightType, granularity, symmetry, reduced] = label.split(' ');
+  const [type, granularity, symmetry, reduced] = label.split(' ');
   const output = path.join(temp(), 'quantized.onnx');
   await quantize(
     {
       model: path.join(folder, 'models', `${name}.onnx`),
       output,
       report: path.dirname(output),
-      weightType,
+      weightType: type === 'uint8' ? 'uint8' : 'int8',
       perChannel: granularity === 'channel',
       weightSymmetric: symmetry === 'symmetric',
       reduceRange: reduced === 'reduced',

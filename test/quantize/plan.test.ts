@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import { DataType, readModel } from '../../src/model/index.ts';
-import { plan, planText, type QuantizeOptions, quantize, settingsOf } from '../../src/quantize/index.ts';
+import { plan, planText, type QuantizeOptions, quantize } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/receipt/index.ts';
 import { floats, graph, model, node, saveExternalModel, saveModel, tensor, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
@@ -42,10 +42,10 @@ async function planned(options: Omit<QuantizeOptions, 'model'> = {}) {
 describe('plan', () => {
   it('says for every node what happens to it and why', async () => {
     const { nodes } = await planned();
-    expect(nodes.map(({ name, action }) => [name, action])).toEqual([
-      ['stem', 'weight-only'],
+    expect(nodes.map(({ name, form }) => [name, form])).toEqual([
+      ['stem', 'stored'],
       ['flatten', 'kept'],
-      ['scaled', 'weight-only'],
+      ['scaled', 'stored'],
       ['head', 'dynamic'],
       ['double', 'kept'],
     ]);
@@ -69,7 +69,7 @@ describe('plan', () => {
     expect(loadedWeights).toBe(4 * (conv + gemm) + head + 32 * 5);
     expect(quantizeMemory).toBe(128 * 2 ** 20);
     expect(nodesQuantized).toBe(3);
-    expect(notes.join()).toContain('unfolded to FP32 when the model is loaded');
+    expect(notes.join()).toContain('FP32 again once the model is loaded');
     const output = path.join(folder, 'out.onnx');
     await quantize({ model: file, output }, { log: silentLog });
     expect(Math.abs(readFileSync(output).length - disk)).toBeLessThan(2000);
@@ -77,16 +77,16 @@ describe('plan', () => {
 
   it('takes ConvInteger where op-types names Conv, and then nothing else', async () => {
     const { nodes } = await planned({ opTypes: ['Conv'] });
-    expect(nodes.map(({ action }) => action)).toEqual(['dynamic', 'kept', 'kept', 'kept', 'kept']);
+    expect(nodes.map(({ form }) => form)).toEqual(['dynamic', 'kept', 'kept', 'kept', 'kept']);
     expect(nodes[3]!.reason).toBe('MatMul is not among `op-types`');
   });
 
   it('stores what weight-only and fp16 say', async () => {
-    expect((await planned({ method: 'weight-only' })).nodes.map(({ action }) => action)).toEqual([
-      'weight-only',
+    expect((await planned({ method: 'weight-only' })).nodes.map(({ form }) => form)).toEqual([
+      'stored',
       'kept',
-      'weight-only',
-      'weight-only',
+      'stored',
+      'stored',
       'kept',
     ]);
     const half = await planned({ method: 'fp16' });
@@ -131,8 +131,8 @@ describe('plan', () => {
   it('prints a table that a person can read', async () => {
     const folder = temp();
     const file = saveModel(folder, mixed());
-    const text = planText(plan(await readModel(file)), settingsOf({ model: file }));
-    expect(text).toMatch(/^node +operator +action +before +after +why$/m);
+    const text = planText(plan(await readModel(file)));
+    expect(text).toMatch(/^node +operator +form +before +after +why$/m);
     expect(text).toMatch(/^head +MatMul +dynamic +8192 B +2208 B +becomes MatMulInteger$/m);
     expect(text).toMatch(/^ {2}1 × Flatten: /m);
     expect(text).toMatch(/^Memory: at most 134 MB to quantize; about 151 kB of weights once loaded$/m);
@@ -152,7 +152,7 @@ describe('plan', () => {
 
 describe('bad input is one sentence and leaves nothing behind', () => {
   const cases: [string, Partial<QuantizeOptions>, RegExp][] = [
-    ['an unknown method', { method: 'magic' }, /^Input `method` is `magic`: it must be one of dynamic, /],
+    ['an unknown method', { method: 'magic' as never }, /^Input `method` is `magic`: it must be one of dynamic, /],
     ['static, which is not built', { method: 'static' }, /^Method `static` is not in this release: use /],
     ['auto, which is not built', { method: 'auto', minSimilarity: 0.9 }, /^Method `auto` is not in this release/],
     ['min-similarity without auto', { minSimilarity: 0.9 }, /^Input `min-similarity` belongs to method `auto`/],
@@ -163,13 +163,17 @@ describe('bad input is one sentence and leaves nothing behind', () => {
     ],
     ['4 bits', { bits: 4 }, /^4-bit weights are not in this release/],
     ['no threads', { threads: 0 }, /^Input `threads` is 0/],
-    ['3 bits', { bits: 3 }, /^Input `bits` is 3/],
+    ['3 bits', { bits: 3 as never }, /^Input `bits` is 3/],
     [
       'an unknown weight type',
-      { weightType: 'int3' },
+      { weightType: 'int3' as never },
       /^Input `weight-type` is `int3`: it must be one of int8, uint8\.$/,
     ],
-    ['reduce-range in weight-only', { method: 'weight-only', reduceRange: true }, /^Input `reduce-range` guards/],
+    [
+      'reduce-range in weight-only',
+      { method: 'weight-only', reduceRange: true },
+      /^Input `reduce-range` belongs to method `dynamic`, not to `weight-only`: leave it empty\.$/,
+    ],
     ['an operator that is not quantized', { opTypes: ['Softmax'] }, /^Input `op-types` names `Softmax`: this release/],
     ['a name that no node has', { excludeNodes: ['haed'] }, /^Input `exclude-nodes`: no node is called `haed`/],
   ];
@@ -203,7 +207,7 @@ describe('bad input is one sentence and leaves nothing behind', () => {
     expect(readdirSync(folder)).toEqual(['model.onnx', 'model.onnx.data']);
   });
 
-  it.each(['dynamic', 'weight-only', 'fp16'])('a model that is already quantized (%s)', async (method) => {
+  it.each(['dynamic', 'weight-only', 'fp16'] as const)('a model that is already quantized (%s)', async (method) => {
     const folder = temp();
     const file = saveModel(folder, mixed());
     const once = path.join(folder, 'once.onnx');

@@ -208,7 +208,7 @@ describe('weight-only', () => {
       }),
     );
 
-  it.each([
+  it.each<Partial<QuantizeOptions>>([
     { perChannel: true },
     { perChannel: false },
     { weightType: 'uint8' },

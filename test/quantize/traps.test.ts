@@ -145,7 +145,7 @@ describe('where onnxruntime.quantization 1.32 is wrong', () => {
     await expectAlike(today, { x: feed(12, 12) });
   });
 
-  it.each(['int8', 'uint8'])(
+  it.each(['int8', 'uint8'] as const)(
     'runs a stack of matrices per channel (%s), which fails at run time in 1.32',
     async (weightType) => {
       const stack = (readers: ReturnType<typeof node>[]) =>

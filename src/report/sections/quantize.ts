@@ -37,11 +37,11 @@ export function quantizeSection(receipt: Receipt): Section {
   if (numberOf(nodesQuantized) !== undefined) section.facts.push(['nodes quantized', textOf(nodesQuantized)]);
   section.tables.push({
     title: 'Nodes with weights, and why each is as it is',
-    head: ['node', 'operator', 'action', 'before', 'after', 'why'],
+    head: ['node', 'operator', 'form', 'before', 'after', 'why'],
     rows: list(nodes).map((node) => [
       textOf(node.name),
       textOf(node.opType),
-      textOf(node.action),
+      textOf(node.form ?? node.action),
       bytes(numberOf(node.before) ?? 0),
       bytes(numberOf(node.after) ?? 0),
       textOf(node.reason),

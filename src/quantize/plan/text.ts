@@ -1,16 +1,15 @@
-import { logLine } from '../receipt/index.ts';
-import type { Settings } from './options.ts';
+import { logLine } from '../../receipt/index.ts';
 import type { Plan, PlannedNode } from './plan.ts';
 
 /** The plan as text for a terminal: what happens to each node and why, then the totals. */
-export function planText(plan: Plan, settings: Settings): string {
-  const withWeights = plan.nodes.filter(({ before, action }) => before > 0 || action !== 'kept');
+export function planText(plan: Plan): string {
+  const withWeights = plan.nodes.filter(({ before, form }) => before > 0 || form !== 'kept');
   const rows = [
-    ['node', 'operator', 'action', 'before', 'after', 'why'],
+    ['node', 'operator', 'form', 'before', 'after', 'why'],
     ...withWeights.map((node) => [
       shortened(node.name),
       node.opType,
-      node.action,
+      node.form,
       bytes(node.before),
       bytes(node.after),
       node.reason,
@@ -19,7 +18,7 @@ export function planText(plan: Plan, settings: Settings): string {
   const { before, quantized, after } = plan.weights;
   const share = before > 0 ? ((100 * quantized) / before).toFixed(1) : '0.0';
   return [
-    `Plan for ${settings.model} (${plan.method}) → ${settings.output}`,
+    `Plan for ${plan.model} (${plan.method}) → ${plan.output}`,
     '',
     ...aligned(rows.map((row) => row.map(logLine))),
     '',

@@ -2,35 +2,40 @@ import {
   type AttributeProto,
   attributeOf,
   DataType,
+  floatOf,
+  floatTensor,
   type GraphIndex,
   type GraphProto,
+  type GraphScope,
   indexGraphs,
+  int64Tensor,
   intOf,
   labelOf,
   type Model,
   type NodeProto,
   operatorKey,
   opsetOf,
+  shallowCopy,
+  stringAttribute,
   subgraphsOf,
   type TensorProto,
   uniqueNames,
-} from '../model/index.ts';
-import type { Scope } from './graph.ts';
-import { floatOf, floatTensor, int64Tensor, shallowCopy, stringAttribute } from './protos.ts';
+} from '../../model/index.ts';
 
 /** The oldest operator set that this raises: before it, broadcasting was an attribute. */
 const OLDEST = 7;
 
-/** The first with DynamicQuantizeLinear. */
-const TARGET = 11;
+/** The newest operator set that this raises to. */
+const NEWEST = 11;
 
 /**
  * A model of operator set 7 to 10 as one of operator set 11, or what stands in the way. Between them these operators
  * changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
  * Slice, TopK, Dropout and Upsample in 10; BatchNormalization and Scan in 9; Clip, Pad, Resize and Scatter in 11.
  */
-export function raiseOpset(model: Model): { model: Model } | { obstacle: string } {
+export function raiseOpset(model: Model, target: number): { model: Model } | { obstacle: string } {
   const from = opsetOf(model.proto);
+  if (target > NEWEST) return { obstacle: `operator sets are raised to ${NEWEST} at most` };
   if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
   if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
   const index = indexGraphs(model);
@@ -47,7 +52,7 @@ export function raiseOpset(model: Model): { model: Model } | { obstacle: string 
     proto.opsetImport = proto.opsetImport.map((entry) => {
       if (entry.domain !== '' && entry.domain !== 'ai.onnx') return entry;
       const raised = shallowCopy(entry);
-      raised.version = BigInt(TARGET);
+      raised.version = BigInt(target);
       return raised;
     });
     return { model: { ...model, proto, omitted: raiser.omitted } };
@@ -71,12 +76,12 @@ interface Raiser {
 
 /** What raising one node needs: new constants go to its graph. */
 interface Place {
-  scope: Scope;
+  scope: GraphScope;
   raiser: Raiser;
   initializers: TensorProto[];
 }
 
-function raiseGraph(scope: Scope, raiser: Raiser): GraphProto {
+function raiseGraph(scope: GraphScope, raiser: Raiser): GraphProto {
   const initializers: TensorProto[] = [];
   const nodes = scope.graph.node.map((node) => raiseNode(node, { scope, raiser, initializers }));
   const graph = carried(shallowCopy(scope.graph), scope.graph, raiser);

@@ -1,0 +1,72 @@
+import { InputError } from '../../errors.ts';
+import { DataType, type GraphIndex, type Model, opsetOf } from '../../model/index.ts';
+import type { Decisions } from './decide.ts';
+import { METADATA_KEY } from './rewrite.ts';
+
+/** Operators that only a quantized model has. */
+const QUANTIZED = new Set([
+  'ConvInteger',
+  'DequantizeLinear',
+  'DynamicQuantizeLSTM',
+  'DynamicQuantizeLinear',
+  'DynamicQuantizeMatMul',
+  'GatherBlockQuantized',
+  'MatMulBnb4',
+  'MatMulInteger',
+  'MatMulIntegerToFloat',
+  'MatMulNBits',
+  'QAttention',
+  'QEmbedLayerNormalization',
+  'QGemm',
+  'QLinearConv',
+  'QLinearMatMul',
+  'QuantizeLinear',
+]);
+
+/** @throws InputError for a model that is quantized already, by us or by others. */
+export function refuseQuantized(model: Model, index: GraphIndex): void {
+  const advice = 'quantize the FP32 model it was made from.';
+  const ours = model.proto.metadataProps.find(({ key }) => key === METADATA_KEY);
+  if (ours) throw new InputError(`The model "${model.path}" is already quantized (${ours.value}): ${advice}`);
+  for (const { graph } of index.scopes) {
+    const node = graph.node.find((each) => QUANTIZED.has(each.opType));
+    if (!node) continue;
+    throw new InputError(`The model "${model.path}" is already quantized (it has ${node.opType} nodes): ${advice}`);
+  }
+}
+
+/** Cast and Mul have their form of today since then. */
+const OLDEST_OPSET = 7;
+
+/** @throws InputError for a model of before that. */
+export function refuseOpset(model: Model): void {
+  const opset = opsetOf(model.proto);
+  if (opset !== undefined && opset >= OLDEST_OPSET) return;
+  const what = opset === undefined ? 'imports no standard operator set' : `is of operator set ${opset}`;
+  throw new InputError(
+    `The model "${model.path}" ${what}: export it again with operator set ${OLDEST_OPSET} or later.`,
+  );
+}
+
+/** @throws InputError if nothing at all is quantized, with the commonest reason. */
+export function refuseNothing(model: Model, { nodes }: Decisions, method: string): void {
+  if (nodes.some(({ form }) => form)) return;
+  const weights = nodes.flatMap((decision) => decision.weights);
+  const half = weights.some(({ constant }) => constant.dtype === DataType.FLOAT16);
+  if (half && weights.every(({ constant }) => constant.ref?.dtype !== DataType.FLOAT)) {
+    throw new InputError(
+      `The model "${model.path}" has FP16 weights, which this release does not quantize: give it FP32.`,
+    );
+  }
+  const reasons = nodes.filter((decision) => decision.weights.length > 0).map(({ reason }) => reason);
+  const why = reasons.length > 0 ? `its weights stay because ${commonest(reasons)}` : 'no node has constant weights';
+  throw new InputError(
+    `Nothing in the model "${model.path}" can be quantized with \`${method}\`: ${why}; \`dry-run\` tells more.`,
+  );
+}
+
+function commonest(reasons: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1])[0]![0];
+}

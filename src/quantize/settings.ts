@@ -1,0 +1,76 @@
+import path from 'node:path';
+import { InputError } from '../errors.ts';
+import { inputName } from '../receipt/index.ts';
+import { METHODS, type MethodSettings, methodOf } from './methods/registry.ts';
+import { type CommonSettings, type MethodName, oneOf, type QuantizeOptions } from './options.ts';
+
+/** The options of one run, checked and complete: what every method has, and what this one has of its own. */
+export type Settings = CommonSettings & MethodSettings;
+
+/** Checks the options; throws InputError for a value outside the contract or one that this release does not do. */
+export function settingsOf(options: QuantizeOptions): Settings {
+  if (!options.model) throw new InputError('Input `model` is empty: give the path of the FP32 model.');
+  const own = methodSettings(options);
+  const model = path.resolve(options.model);
+  const output = path.resolve(options.output || defaultOutput(model, methodOf(own).suffix(own)));
+  if (output === model) {
+    throw new InputError(`Input \`output\` is the model itself (${options.model}): give it another path.`);
+  }
+  const { threads } = options;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
+    throw new InputError(`Input \`threads\` is ${threads}: give a whole number from 1, or leave it empty.`);
+  }
+  return {
+    model,
+    output,
+    opTypes: options.opTypes ?? [],
+    includeNodes: options.includeNodes ?? [],
+    excludeNodes: options.excludeNodes ?? [],
+    allowNonFinite: options.allowNonFinite ?? false,
+    allowNothing: options.allowNothing ?? false,
+    threads,
+    sourceDigest: options.sourceDigest ?? true,
+    dryRun: options.dryRun ?? false,
+    reportDirectory: path.resolve(options.report || path.dirname(output)),
+    ...own,
+  };
+}
+
+/** Methods of the contract that this release does not have, with the options that only they take. */
+const MISSING: Partial<Record<MethodName, readonly (keyof QuantizeOptions)[]>> = {
+  static: ['calibrationData'],
+  auto: ['minSimilarity'],
+};
+
+function methodSettings(options: QuantizeOptions): MethodSettings {
+  const built = METHODS.map(({ name }) => name);
+  const missing = Object.keys(MISSING) as MethodName[];
+  const name = oneOf('method', options.method ?? 'dynamic', [...built, ...missing]);
+  refuseForeign(options, name);
+  const method = METHODS.find((each) => each.name === name);
+  if (!method) {
+    const names = built.map((each) => `\`${each}\``).join(', ');
+    throw new InputError(`Method \`${name}\` is not in this release: use one of ${names}.`);
+  }
+  const bits: number = options.bits ?? 8;
+  if (bits === 4) throw new InputError('4-bit weights are not in this release: set `bits` to 8.');
+  if (bits !== 8) throw new InputError(`Input \`bits\` is ${bits}: it can be 8.`);
+  return { method: method.name, ...method.settings(options) } as MethodSettings;
+}
+
+/** Refuses options that ask for something of another method. */
+function refuseForeign(options: QuantizeOptions, name: MethodName): void {
+  const owners = [...METHODS.map((method) => [method.name, method.owns] as const), ...Object.entries(MISSING)];
+  for (const [owner, owned] of owners) {
+    const given = owner === name ? undefined : owned.find((option) => Boolean(options[option]));
+    if (given === undefined) continue;
+    throw new InputError(
+      `Input \`${inputName(given)}\` belongs to method \`${owner}\`, not to \`${name}\`: leave it empty.`,
+    );
+  }
+}
+
+function defaultOutput(model: string, suffix: string): string {
+  const stem = path.basename(model).replace(/\.onnx$/i, '');
+  return path.join(path.dirname(model), `${stem}_${suffix}.onnx`);
+}
