@@ -295,7 +295,11 @@ const min_channel_similarity = {
 const min_agreement = {
   "type": "number",
   "unit": "0 to 1",
-  "description": "Lowest share of equal top-1 answers where an output looks like logits; where none does, of the rows of all float outputs. Empty: no limit."
+  "description": "Lowest share of equal top-1 answers of the outputs whose rows are scores (`agreement-outputs`); where none looks like it, of the rows of all float outputs. Empty: no limit."
+} as const;
+const agreement_outputs = {
+  "type": "list",
+  "description": "Outputs whose rows are scores of classes, for the agreement. Empty: those whose rows sum to 1 in the reference, else those that the graph makes as scores."
 } as const;
 const max_mse = {
   "type": "number",
@@ -336,7 +340,7 @@ const channel_similarity = {
 const agreement = {
   "type": "number",
   "unit": "0 to 1",
-  "description": "Share of equal top-1 answers; empty where no output looks like logits."
+  "description": "Share of equal top-1 answers; empty where no output has rows of scores."
 } as const;
 const mse = {
   "type": "number",
@@ -590,6 +594,7 @@ export const definitions = {
       'min-similarity': min_similarity,
       'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,
+      'agreement-outputs': agreement_outputs,
       'max-mse': max_mse,
       'max-mae': max_mae,
       'min-speedup': min_speedup,
@@ -697,6 +702,7 @@ export const definitions = {
       'min-similarity': min_similarity,
       'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,
+      'agreement-outputs': agreement_outputs,
       'max-mse': max_mse,
       'max-mae': max_mae,
       'min-speedup': min_speedup,

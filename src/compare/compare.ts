@@ -191,7 +191,7 @@ async function measure(
   try {
     const quality = await compareQuality(stage, samples, {
       reference: subjects.reference.model,
-      agreementWanted: options.minAgreement !== undefined,
+      rows: { named: options.agreementOutputs ?? [], wanted: options.minAgreement !== undefined },
       folder,
       stored,
       ...(keep ? { keep } : {}),

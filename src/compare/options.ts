@@ -35,6 +35,8 @@ export interface CompareOptions {
   /** Default 0.9, where an output has such a figure; `null` for no gate. A given one fails where there is none. */
   minChannelSimilarity?: number | null;
   minAgreement?: number;
+  /** Outputs whose rows are scores of classes; absent: those that look like it. */
+  agreementOutputs?: readonly string[];
   maxMse?: number;
   maxMae?: number;
   minSpeedup?: number;

@@ -4,7 +4,7 @@ import { InputError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { declaredOutputs, indexGraphs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
-import { hasRows, looksLikeLogits } from './logits.ts';
+import { type RowsOptions, scoredOutputs } from './logits.ts';
 import { megabytes } from './memory.ts';
 import { type AxisFigures, Channels, channelAxes } from './metrics/channels.ts';
 import { CHUNK_ELEMENTS, createKernels, type Kernels } from './metrics/kernels.ts';
@@ -13,10 +13,10 @@ import { spoolSpace } from './spool.ts';
 import type { Side, Stage } from './stage.ts';
 
 export interface QualityOptions {
-  /** The reference's graph says which outputs look like logits. */
+  /** Its graph says which outputs look like scores. */
   reference: Model;
-  /** Whether a share of equal top-1 answers is asked for, so that rows count even where nothing looks like logits. */
-  agreementWanted: boolean;
+  /** Of which outputs the share of equal top-1 answers is taken. */
+  rows: RowsOptions;
   /** Temporary folder for outputs. */
   folder: string;
   /** Outputs of the reference by sample, where they are already there. */
@@ -57,7 +57,7 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
   const { folder, stored, keep, signal } = options;
   const quality: Quality = { samples: [], kept: [], channels: new Map(), notes: [], comparingMs: 0 };
   let channels = new Map<string, Channels>();
-  const logits = new Map<string, boolean>();
+  let scored: ReadonlySet<string> = new Set();
   let kernels: Kernels | undefined;
   let bytes = 0;
   const referenceFolder = (slot: number) => path.join(folder, `reference-${slot}`);
@@ -78,13 +78,9 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       await options.sized(bytes);
       // Only now is it known how long a row of classes is.
       const floats = outputs.filter(({ dtype }) => isFloat(dtype));
-      const { main } = indexGraphs(options.reference);
-      for (const { name, dims } of floats) logits.set(name, looksLikeLogits(main, name, dims));
-      if (options.agreementWanted && ![...logits.values()].includes(true)) {
-        for (const { name, dims } of floats) logits.set(name, hasRows(dims));
-      }
+      scored = await scoredOutputs(indexGraphs(options.reference).main, outputs, options.rows);
       channels = channelsOf(floats, quality.notes);
-      const widest = outputs.filter(({ name }) => logits.get(name)).map(({ dims }) => dims.at(-1)!);
+      const widest = outputs.filter(({ name }) => scored.has(name)).map(({ dims }) => dims.at(-1)!);
       kernels = createKernels(Math.max(CHUNK_ELEMENTS, ...widest));
     } while (
       next < samples.length &&
@@ -100,7 +96,7 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
       const before = performance.now();
       const compared: OutputComparison[] = [];
       for (const output of expected) {
-        const top1 = logits.get(output.name) ?? false;
+        const top1 = scored.has(output.name);
         const counterpart = actual.find(({ name }) => name === output.name)!;
         const byIndex = channels.get(output.name);
         const settings = {

@@ -15,6 +15,7 @@ import {
 } from '../runtime/index.ts';
 import { type Execution, openModel } from './execution.ts';
 import { type Figures, type OutputFigures, outputFigures, overallFigures } from './figures.ts';
+import type { RowsOptions } from './logits.ts';
 import type { StoredTensor } from './metrics/outputs.ts';
 import { assertOutputs, assertRoom, compareQuality, hasRoomFor } from './quality.ts';
 import { Stage } from './stage.ts';
@@ -42,6 +43,8 @@ export interface ScoreOptions {
   threads?: number;
   /** Longest load or single inference; default 600. */
   timeoutSeconds?: number;
+  /** Outputs whose rows are scores; absent: those that look like it. */
+  agreementOutputs?: readonly string[];
   /** Where outputs are spooled; default the system's temporary folder. */
   temporaryFolder?: string;
   log?: Log;
@@ -75,22 +78,29 @@ export async function withScorer<T>(options: ScoreOptions, body: (scorer: Scorer
   const { provider, threads, timeoutSeconds } = options;
   const execution: Execution = { runtime, provider, threads, timeoutSeconds, log, ...(signal ? { signal } : {}) };
   return withScratch(temporaryFolder, 'onnx-score', (folder) =>
-    body(new OneReference(reference, options.samples, execution, folder)),
+    body(new OneReference(reference, options, execution, folder)),
   );
 }
 
 class OneReference implements Scorer {
   readonly #reference: Model;
   readonly #samples: Samples;
+  readonly #rows: RowsOptions;
   readonly #execution: Execution;
   readonly #folder: string;
   /** The reference's outputs by sample; null where the disk is too small to keep them. */
   #stored: Promise<StoredTensor[][] | null> | undefined;
   #runs = 0;
 
-  constructor(reference: Model, samples: Samples, execution: Execution, folder: string) {
+  constructor(
+    reference: Model,
+    { samples, agreementOutputs = [] }: Pick<ScoreOptions, 'samples' | 'agreementOutputs'>,
+    execution: Execution,
+    folder: string,
+  ) {
     this.#reference = reference;
     this.#samples = samples;
+    this.#rows = { named: agreementOutputs, wanted: false };
     this.#execution = execution;
     this.#folder = folder;
   }
@@ -121,7 +131,7 @@ class OneReference implements Scorer {
     try {
       const quality = await compareQuality(stage, this.#samples, {
         reference: this.#reference,
-        agreementWanted: false,
+        rows: this.#rows,
         folder,
         stored,
         sized: (bytes) => assertRoom(folder, bytes),

@@ -1,8 +1,12 @@
-import { expect, test } from 'vitest';
-import { looksLikeLogits } from '../../src/compare/logits.ts';
-import { indexGraphs, readModel } from '../../src/model/index.ts';
-import { graph, model, node, value } from '../support/onnx-builder.ts';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { looksLikeLogits, type RowsOptions, scoredOutputs } from '../../src/compare/logits.ts';
+import type { StoredTensor } from '../../src/compare/metrics/outputs.ts';
+import { indexGraphs, type NodeProto, readModel } from '../../src/model/index.ts';
+import { bytesOf, floats, graph, model, node, value } from '../support/onnx-builder.ts';
 import { realModels } from '../support/real-models.ts';
+import { useTemp } from '../support/temp.ts';
 
 /** The main graph of a model whose output y is made by these operators, one behind the other, from x. */
 function chain(...operators: string[]) {
@@ -41,4 +45,100 @@ test('published models: text recognition answers in classes, text detection and 
   expect(looksLikeLogits(detection.main, detection.names[0]!, [1, 1, 320, 320])).toBe(false);
   const speech = await outputOf(realModels.speech);
   for (const name of speech.names) expect(looksLikeLogits(speech.main, name, [2, 1, 64])).toBe(false);
+});
+
+describe('what stands behind an output', () => {
+  /** The main graph of a model with these nodes, fed x; `w` is a constant. */
+  const made = (nodes: NodeProto[]) => {
+    const initializers = [floats('w', [1], [1])];
+    const main = graph({ nodes, inputs: [value('x', [1, 8])], outputs: [value('y', [1, 8])], initializers });
+    return looksLikeLogits(indexGraphs({ proto: model(main) }).main, 'y', [1, 8]);
+  };
+  const exponential = [node('GRU', ['x'], ['z']), node('Exp', ['z'], ['e']), node('ReduceSum', ['e'], ['s'])];
+
+  test.each([
+    ['a softmax written out', [...exponential, node('Div', ['e', 's'], ['y'])], true],
+    [
+      'one behind a Reshape',
+      [...exponential, node('Div', ['e', 's'], ['p']), node('Reshape', ['p', 'w'], ['y'])],
+      true,
+    ],
+    [
+      'one by way of its reciprocal',
+      [...exponential, node('Reciprocal', ['s'], ['r']), node('Mul', ['e', 'r'], ['y'])],
+      true,
+    ],
+    ['a logarithm of a softmax', [...exponential, node('Log', ['s'], ['l']), node('Sub', ['z', 'l'], ['y'])], true],
+    [
+      'exponentials over another sum',
+      [...exponential, node('ReduceSum', ['z'], ['o']), node('Div', ['e', 'o'], ['y'])],
+      false,
+    ],
+    ['a product with its bias', [node('MatMul', ['x', 'w'], ['m']), node('Add', ['m', 'w'], ['y'])], true],
+    [
+      'a hidden state: a product added to what came before',
+      [node('MatMul', ['x', 'w'], ['m']), node('Add', ['x', 'm'], ['y'])],
+      false,
+    ],
+    [
+      'a hidden state: a normalization written out',
+      [
+        node('MatMul', ['x', 'w'], ['m']),
+        node('ReduceMean', ['m'], ['mean']),
+        node('Sub', ['m', 'mean'], ['centred']),
+        node('Sqrt', ['mean'], ['deviation']),
+        node('Div', ['centred', 'deviation'], ['normal']),
+        node('Mul', ['normal', 'w'], ['scaled']),
+        node('Add', ['scaled', 'w'], ['y']),
+      ],
+      false,
+    ],
+    [
+      'masked scores',
+      [node('MatMul', ['x', 'w'], ['m']), node('Cast', ['x'], ['mask']), node('Where', ['mask', 'm', 'w'], ['y'])],
+      true,
+    ],
+  ])('%s', (_, nodes, expected) => {
+    expect(made(nodes)).toBe(expected);
+  });
+});
+
+describe('outputs whose rows are scores', () => {
+  const folder = useTemp();
+  const stored = (name: string, dims: number[], values: number[]): StoredTensor => {
+    const file = path.join(folder(), `${name}.bin`);
+    writeFileSync(file, bytesOf(Float32Array.from(values)));
+    return { name, dtype: 'float32', dims, path: file, length: values.length * 4 };
+  };
+  const main = chain('MatMul');
+  const choose = async (outputs: StoredTensor[], options: RowsOptions) => [
+    ...(await scoredOutputs(main, outputs, options)),
+  ];
+  const logits = () => stored('y', [2, 3], [1, 2, 3, -4, 5, 6]);
+  const probabilities = () => stored('p', [2, 3], [0.2, 0.3, 0.5, 1, 0, 0]);
+  const hidden = () => stored('h', [2, 3], [0.2, 0.3, 0.6, 1, 0, 0]);
+
+  test('those that the user names, and no others', async () => {
+    expect(await choose([logits(), probabilities(), hidden()], { named: ['h'], wanted: false })).toEqual(['h']);
+    await expect(choose([logits()], { named: ['z'], wanted: false })).rejects.toThrow(/names z, but the outputs are y/);
+    const flat = stored('flat', [6], [1, 2, 3, 4, 5, 6]);
+    await expect(choose([flat], { named: ['flat'], wanted: false })).rejects.toThrow(/flat, which is float32\[6\]/);
+  });
+
+  test('else those whose rows sum to 1', async () => {
+    expect(await choose([logits(), probabilities(), hidden()], { wanted: true })).toEqual(['p']);
+  });
+
+  test('else those that the graph makes as scores', async () => {
+    expect(await choose([hidden(), logits()], { wanted: true })).toEqual(['y']);
+  });
+
+  test('else any rows, where a share is asked for', async () => {
+    expect(await choose([hidden()], { wanted: true })).toEqual(['h']);
+    expect(await choose([hidden()], { wanted: false })).toEqual([]);
+  });
+
+  test('rows of 1 with something below 0 are no probabilities', async () => {
+    expect(await choose([stored('n', [1, 3], [-0.5, 0.5, 1])], { wanted: false })).toEqual([]);
+  });
 });
