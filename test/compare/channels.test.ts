@@ -36,7 +36,7 @@ function naive(samples: readonly Sample[], axis: number) {
   const pooled = [...indices].filter(([, { values }]) => values >= 8);
   const rms = ({ xx, values }: { xx: number; values: number }) => Math.sqrt(xx / values);
   const largest = pooled.reduce((most, [, sums]) => Math.max(most, rms(sums)), 0);
-  const counted = pooled.filter(([, sums]) => sums.xx > 0 && rms(sums) >= 1e-6 * largest);
+  const counted = pooled.filter(([, sums]) => sums.xx > 0 && rms(sums) >= 1e-9 * largest);
   const cosines = counted.map(([index, { dot, xx, yy }]) => ({
     index,
     cosine: yy === 0 ? 0 : Math.max(-1, Math.min(1, dot / (Math.sqrt(xx) * Math.sqrt(yy)))),
@@ -163,6 +163,15 @@ describe('channel similarity', () => {
     expect(channelAxes([8, 2 ** 20])).toEqual([1]);
     expect(channelAxes([8, 2 ** 20 + 1])).toEqual([]);
     expect(channelAxes([1, 2 ** 20 + 1, 8])).toEqual([2]);
+  });
+
+  test('faint channels count, beside others ten million times as large', async () => {
+    const dims = [1, 3, 16];
+    const size = [300, 3e-5, 3e-8];
+    const x = Array.from({ length: 48 }, (_, i) => size[Math.floor(i / 16)]!);
+    const y = x.map((value) => (value < 1 ? 0 : value));
+    const axis = (await measured([{ dims, x, y }])).figures().find((each) => each.axis === 1)!;
+    expect(axis).toMatchObject({ similarity: 0.5, indices: 2, leftOut: 1 });
   });
 
   test('a channel that died has the cosine 0, one that is zero in the reference does not count', async () => {

@@ -25,8 +25,11 @@ export interface AxisFigures {
 
 /** Fewest pooled values of an index: fewer have a cosine by chance. */
 const MIN_VALUES = 8;
-/** An index whose RMS is less than this part of the largest is what rounding leaves, not a signal. */
-const NEGLIGIBLE = 1e-6;
+/**
+ * An index whose RMS is less than this part of the largest is left out. Faint is not meaningless: where a detector finds
+ * nothing, the RMS of its scores is 1e-7 of that of its boxes, and a model that lost them all would pass without them.
+ */
+const NEGLIGIBLE = 1e-9;
 /** Indices of an axis beyond which it is no axis of channels. */
 const MAX_INDICES = 2 ** 20;
 const NAMED = 5;
