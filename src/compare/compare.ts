@@ -143,7 +143,7 @@ async function prepare(hosts: Hosts, options: CompareOptions, context: Context):
   assertOutputs(model.model);
   const execution = await executionOf(options, context);
   hosts.preload(execution.runtime);
-  const samples = await samplesFor(reference.model, options);
+  const samples = await samplesFor(reference.model, options, { ...context, runtime: async () => execution.runtime });
   const samplesDigest = await digestSamples(samples);
   const key = {
     reference: reference.root,

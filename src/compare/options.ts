@@ -1,3 +1,4 @@
+import type { InputContext } from '../inputs/index.ts';
 import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type { CacheService, ProviderChoice } from '../runtime/index.ts';
 import type { Diagnosis } from './diagnosis/index.ts';
@@ -52,7 +53,7 @@ export interface CompareOptions {
   report?: string;
 }
 
-export interface CompareContext {
+export interface CompareContext extends InputContext {
   log: Log;
   signal?: AbortSignal;
   now?: () => Date;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { InputError } from '../errors.ts';
+import { type SettleContext, settleInputs } from '../inputs/index.ts';
 import {
   type DeclaredValue,
   dataTypeName,
@@ -49,15 +50,24 @@ export function assertSameSignature(reference: Model, model: Model): void {
   assertSameValues('output', declaredOutputs(reference), declaredOutputs(model));
 }
 
-/** The samples that both models are fed; ids stay within the tables of the reference. */
-export async function samplesFor(reference: Model, options: CompareOptions): Promise<Samples> {
-  const { samples, dims, ranges, count, seed } = options;
+/** The samples that both models are fed; what nobody gave is settled on the reference, whose tables bound its ids. */
+export async function samplesFor(
+  reference: Model,
+  { samples, dims, ranges, ...options }: CompareOptions,
+  context: SettleContext,
+): Promise<Samples> {
+  const { count, seed } = options;
   if (count === 0) throw new InputError('count is 0: compare on one sample at least.');
-  return loadSamples(samples, declaredInputs(reference).map(valueInfoOf), {
+  const given = {
     ...(dims && dims.length > 0 ? { dims: dims.join('\n') } : {}),
     ...(ranges && ranges.length > 0 ? { ranges: ranges.join('\n') } : {}),
     ...(count === undefined ? {} : { count }),
     ...(seed === undefined ? {} : { seed }),
+  };
+  const settled = samples ? undefined : await settleInputs(reference, { ...options, ...given }, context);
+  return loadSamples(samples, declaredInputs(reference).map(valueInfoOf), {
+    ...given,
+    ...(settled ? { settled } : {}),
     inferredRanges: indexRanges(reference),
   });
 }

@@ -36,7 +36,12 @@ export const ONNX_DTYPES: Readonly<Record<number, DType>> = {
 
 /** A declared input or output as a session would describe it; `dtype` is a `TensorProto.DataType` number. */
 export function valueInfoOf({ name, dtype, dims }: Omit<ValueInfo, 'dtype'> & { dtype: number }): ValueInfo {
-  return { name, dtype: ONNX_DTYPES[dtype] ?? 'other', dims };
+  return { name, dtype: ONNX_DTYPES[dtype] ?? 'other', dims: dims.map(declaredSize) };
+}
+
+/** Some exporters write an open size as −1 or 0, or as "?", whichever axis it is: none of them is a size or a name. */
+export function declaredSize(size: number | string): number | string {
+  return size === '?' || (typeof size === 'number' && size <= 0) ? '' : size;
 }
 
 /** Bytes of all inputs together. */

@@ -1,6 +1,7 @@
 /** The runtime room: onnxruntime-node found, a model in a process of its own, samples for it, and what machine this is. */
 export {
   bytesOfFeeds,
+  declaredSize,
   ELEMENT_BYTES,
   elementCount,
   fromFloat16,
@@ -25,7 +26,17 @@ export {
 export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
 export { availableMemory, memoryOf } from './memory.ts';
 export type { MeasureOptions, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
-export { loadSamples, type SampleOptions, type Samples, TIMED_SAMPLES, timedFeeds } from './samples/index.ts';
+export { generateFeeds } from './samples/generate.ts';
+export {
+  loadSamples,
+  recipeOf,
+  type SampleOptions,
+  type Samples,
+  type SettledInputs,
+  TIMED_SAMPLES,
+  timedFeeds,
+} from './samples/index.ts';
+export { givenShapes, parseDims } from './samples/options.ts';
 export { makeScratch, withScratch } from './scratch.ts';
 export {
   openSession,

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { bytesOf, type NumericArray, viewAs } from './dtype.ts';
+import { bytesOf, declaredSize, type NumericArray, viewAs } from './dtype.ts';
 import { activityBetween, type HostActivity, type HostCounters, hostCounters } from './host-activity.ts';
 import { ownMemory } from './memory.ts';
 import type {
@@ -328,7 +328,7 @@ const readableOutputs = (session: OrtSession): string[] =>
   session.outputMetadata.filter(({ isTensor }) => isTensor).map(({ name }) => name);
 
 function valueInfo({ name, isTensor, type, shape }: OrtMetadata): ValueInfo {
-  return { name, dtype: isTensor ? (type as DType) : 'other', dims: [...(shape ?? [])] };
+  return { name, dtype: isTensor ? (type as DType) : 'other', dims: (shape ?? []).map(declaredSize) };
 }
 
 function describe(name: string, output: OrtTensor): OutputSummary {

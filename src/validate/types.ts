@@ -1,3 +1,4 @@
+import type { InputContext } from '../inputs/index.ts';
 import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type {
   CacheService,
@@ -49,7 +50,7 @@ export interface ValidateOptions {
   report?: string | undefined;
 }
 
-export interface ValidateContext {
+export interface ValidateContext extends InputContext {
   log: Log;
   signal?: AbortSignal;
   now?: () => Date;

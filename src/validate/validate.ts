@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { settleInputs } from '../inputs/index.ts';
 import { declaredInputs, indexRanges, type Model } from '../model/index.ts';
 import {
   createReceipt,
@@ -106,6 +107,7 @@ async function checkSession(work: Work): Promise<void> {
   const load = addCheck(results, 'load');
   let current = load;
   try {
+    const settled = options.samples ? undefined : await settle(work, runtime);
     const opening = openSession({ ...sessionOptions(work, runtime), host: work.host });
     // Samples are made while the model loads; what loading says is heard afterwards.
     opening.catch(() => undefined);
@@ -114,6 +116,7 @@ async function checkSession(work: Work): Promise<void> {
       ...(options.dims ? { dims: options.dims } : {}),
       ...(options.ranges ? { ranges: options.ranges } : {}),
       ...(options.seed === undefined ? {} : { seed: options.seed }),
+      ...(settled ? { settled } : {}),
       count: TIMED_SAMPLES,
     });
     const feeds = await timedFeeds(samples);
@@ -143,6 +146,23 @@ async function checkSession(work: Work): Promise<void> {
       integrity.findings.push('An operator of the model is missing in this runtime: see load.');
     }
   }
+}
+
+/** What the model is fed where nobody brings samples. */
+function settle({ model, options, context, scratch }: Work, runtime: RuntimeLocation) {
+  const { settled, spell, log, signal } = context;
+  return settleInputs(
+    model,
+    { ...options, count: TIMED_SAMPLES },
+    {
+      runtime: async () => runtime,
+      temporaryFolder: scratch,
+      log,
+      ...(settled ? { settled } : {}),
+      ...(spell ? { spell } : {}),
+      ...(signal ? { signal } : {}),
+    },
+  );
 }
 
 function sessionOptions({ options, context, model }: Work, runtime: RuntimeLocation): SessionOptions {

@@ -5,7 +5,7 @@ import { InputError, messageOf } from '../../errors.ts';
 import { bytesOfFeeds } from '../dtype.ts';
 import type { Feeds, ValueInfo } from '../types.ts';
 import { checkFeeds } from './check.ts';
-import { generateFeeds } from './generate.ts';
+import { describeFeeds, generateFeeds, type Recipe } from './generate.ts';
 import { readJsonSamples } from './json.ts';
 import { parseNpy, unstack } from './npy.ts';
 import { parseDims, parseRanges, type Range, resolveShapes } from './options.ts';
@@ -26,6 +26,22 @@ export interface SampleOptions {
   seed?: number;
   /** Hz that the model expects of a WAV, default 16000. */
   sampleRate?: number;
+  /** What was found out about the model's inputs before; it overrules `dims`. */
+  settled?: SettledInputs;
+}
+
+/** Sizes and values of generated inputs, found out once for all that feed the same model. */
+export interface SettledInputs {
+  /** The shape of every input. */
+  shapes: Readonly<Record<string, readonly number[]>>;
+  /** Inputs that take what the model gave the time before. */
+  states: readonly string[];
+  /** What the states hold in each sample; the last is repeated. */
+  carried: readonly Feeds[];
+  /** Hz. */
+  sampleRate: number;
+  /** What was guessed, a sentence each. */
+  notes: readonly string[];
 }
 
 /** Inputs for a model, made or read one at a time. */
@@ -70,25 +86,30 @@ export async function loadSamples(
 }
 
 async function generated(inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {
-  const count = options.count ?? DEFAULT_COUNT;
-  const seed = options.seed ?? 0;
-  const shapes = resolveShapes(inputs, parseDims(options.dims), 'strict');
-  const ranges = parseRanges(options.ranges, inputs);
-  const recipe = {
-    inputs,
-    shapes,
-    ranges,
-    inferred: options.inferredRanges ?? {},
-    seed,
-    sampleRate: options.sampleRate ?? DEFAULT_SAMPLE_RATE,
-  };
-  const notes = new Set<string>();
-  const get = remembering((index) => generateFeeds(recipe, index, notes));
+  const { count = DEFAULT_COUNT, settled } = options;
+  const recipe = recipeOf(inputs, options);
+  const notes = [...(settled?.notes ?? []), ...describeFeeds(recipe)];
+  const { carried = [] } = settled ?? {};
+  const get = remembering((index) => ({ ...generateFeeds(recipe, index), ...(carried[index] ?? carried.at(-1)) }));
   const first = digestOf(await get(0));
   if (count > 1 && first === digestOf(await get(1))) {
-    notes.add('The inputs leave no room for samples that differ; give ranges.');
+    notes.push('The inputs leave no room for samples that differ; give ranges.');
   }
-  return { length: count, notes: [...notes], name: (index) => `generated ${index} (seed ${seed})`, get };
+  return { length: count, notes, name: (index) => `generated ${index} (seed ${recipe.seed})`, get };
+}
+
+/** What generated samples are made by. @throws InputError for sizes and ranges that do not fit or are missing */
+export function recipeOf(inputs: readonly ValueInfo[], options: SampleOptions): Recipe {
+  const { settled } = options;
+  return {
+    inputs,
+    shapes: settled?.shapes ?? resolveShapes(inputs, parseDims(options.dims), 'strict'),
+    ranges: parseRanges(options.ranges, inputs),
+    inferred: options.inferredRanges ?? {},
+    states: new Set(settled?.states),
+    seed: options.seed ?? 0,
+    sampleRate: options.sampleRate ?? settled?.sampleRate ?? DEFAULT_SAMPLE_RATE,
+  };
 }
 
 async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {

@@ -47,44 +47,32 @@ export function parseRanges(text: string | undefined, inputs: readonly ValueInfo
 export type Shape = (number | undefined)[];
 
 /**
- * The shape of every input. A symbolic first dimension is the batch and 1 unless given, wherever else its name stands.
- * @throws InputError, when `strict`, naming the dimensions that nobody gave, and always for a key that fits nothing
+ * The shape of every input as far as the signature and the user say it; undefined is open.
+ * @throws InputError for a key that fits nothing and for a size that the model does not have
  */
-export function resolveShapes(
-  inputs: readonly ValueInfo[],
-  dims: ReadonlyMap<string, number[]>,
-  mode: 'strict' | 'open',
-): Record<string, Shape> {
+export function givenShapes(inputs: readonly ValueInfo[], dims: ReadonlyMap<string, number[]>): Record<string, Shape> {
   const used = new Set<string>();
   const take = (key: string): number[] | undefined => {
     const sizes = dims.get(key);
     if (sizes) used.add(key);
     return sizes;
   };
-  const batch = new Set(inputs.map((input) => input.dims[0]).filter((size) => typeof size === 'string' && size !== ''));
-  const missing: string[] = [];
   const shapes: Record<string, Shape> = {};
   for (const input of inputs) {
     const whole = take(input.name);
+    if (whole && whole.length !== input.dims.length) {
+      throw new InputError(`dims: ${input.name} has ${input.dims.length} dimensions, not ${whole.length}.`);
+    }
     shapes[input.name] = input.dims.map((size, axis) => {
       const given =
         (typeof size === 'string' && size ? take(size)?.[0] : undefined) ??
         take(`${input.name}.${axis}`)?.[0] ??
         whole?.[axis];
-      if (typeof size === 'number') {
-        if (given !== undefined && given !== size) {
-          throw new InputError(`dims: ${input.name} has ${size} at axis ${axis}, which cannot become ${given}.`);
-        }
-        return size;
+      if (typeof size === 'number' && given !== undefined && given !== size) {
+        throw new InputError(`dims: ${input.name} has ${size} at axis ${axis}, which cannot become ${given}.`);
       }
-      if (given !== undefined) return given;
-      if (axis === 0 || batch.has(size)) return 1;
-      if (mode === 'strict') missing.push(size || `${input.name}.${axis}`);
-      return undefined;
+      return typeof size === 'number' ? size : given;
     });
-    if (whole && whole.length !== input.dims.length) {
-      throw new InputError(`dims: ${input.name} has ${input.dims.length} dimensions, not ${whole.length}.`);
-    }
   }
   const stray = [...dims.keys()].find((key) => !used.has(key));
   if (stray !== undefined) {
@@ -92,12 +80,36 @@ export function resolveShapes(
       `dims: no input has a dimension ${stray}; the inputs are ${inputs.map(signatureOf).join(', ')}.`,
     );
   }
-  if (missing.length > 0) {
+  return shapes;
+}
+
+/**
+ * The shape of every input. A symbolic first dimension is the batch and 1 unless given, wherever else its name stands.
+ * @throws InputError, when `strict`, naming the dimensions that nobody gave, and as `givenShapes`
+ */
+export function resolveShapes(
+  inputs: readonly ValueInfo[],
+  dims: ReadonlyMap<string, number[]>,
+  mode: 'strict' | 'open',
+): Record<string, Shape> {
+  const given = givenShapes(inputs, dims);
+  const batch = new Set(inputs.map((input) => input.dims[0]).filter((size) => typeof size === 'string' && size !== ''));
+  const missing: string[] = [];
+  for (const { name, dims: declared } of inputs) {
+    given[name] = given[name]!.map((size, axis) => {
+      if (size !== undefined) return size;
+      const symbol = declared[axis] as string;
+      if (axis === 0 || batch.has(symbol)) return 1;
+      missing.push(symbol || `${name}.${axis}`);
+      return undefined;
+    });
+  }
+  if (mode === 'strict' && missing.length > 0) {
     const names = [...new Set(missing)];
     const example = names.map((name) => `${name}=16`).join(',');
     throw new InputError(`dims: the model leaves ${names.join(', ')} open; give sizes, for example dims: ${example}.`);
   }
-  return shapes;
+  return given;
 }
 
 /** `x float32[batch,4]`, as messages name an input. */

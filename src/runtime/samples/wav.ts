@@ -171,7 +171,7 @@ function audioInput(inputs: readonly ValueInfo[], shapes: Record<string, Shape>)
 
 /** State starts at zero; integers as in generated samples. */
 function restFeeds(inputs: readonly ValueInfo[], shapes: Record<string, Shape>, sampleRate: number): Feeds {
-  const feeds = generateFeeds({ inputs, shapes, ranges: {}, inferred: {}, seed: 0, sampleRate }, 0);
+  const feeds = generateFeeds({ inputs, shapes, ranges: {}, inferred: {}, states: new Set(), seed: 0, sampleRate }, 0);
   for (const tensor of Object.values(feeds)) if (isFloating(tensor.dtype)) tensor.data.fill(0);
   return feeds;
 }
