@@ -1,3 +1,4 @@
+import type { InputContext } from '../inputs/index.ts';
 import type { Log } from '../receipt/index.ts';
 import type { Cache } from './cache.ts';
 import type { ActionName, Inputs, OutputName } from './inputs.ts';
@@ -16,6 +17,8 @@ export interface Host {
   endSteps(): void;
   /** Raw text of an input; undefined where nothing was given. */
   input(name: string): string | undefined;
+  /** How an input with a value is written here: `dims: seq=16` in a workflow, `--dims seq=16` on a terminal. */
+  spell(input: string, value: string): string;
   output(name: string, value: string): void;
   /** Keeps a value out of logs. */
   secret(value: string): void;
@@ -26,7 +29,7 @@ export interface Host {
 }
 
 /** What an action may use besides its inputs. */
-export interface ActionContext {
+export interface ActionContext extends InputContext {
   log: Log;
   signal: AbortSignal;
   /** Begins a part of the work: a group in a job's log, a heading on a terminal. */

@@ -21,6 +21,7 @@ export async function perform<A extends ActionName>(
       log: host.log,
       signal,
       step: host.step,
+      spell: host.spell,
       temporaryFolder: host.temporaryFolder,
       ...(host.cache ? { cache: host.cache } : {}),
     });

@@ -10,6 +10,7 @@ import type { Inputs, OutputName } from './inputs.ts';
 import { promoteConfig } from './promote-config.ts';
 import { quantize } from './quantize.ts';
 import { writeHtmlReport } from './report-page.ts';
+import { settleFor } from './settle.ts';
 import { validate } from './validate.ts';
 
 type Outputs = ActionResult<'pipeline'>['outputs'];
@@ -19,10 +20,16 @@ type Outputs = ActionResult<'pipeline'>['outputs'];
  * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass: an
  * inconclusive one that is allowed fails nothing and promotes nothing, unless forced.
  */
-export const pipeline: Action<'pipeline'> = async (inputs, context) => {
-  const chain = new Chain(context);
-  // Each step resolves to false where the chain ends; its failures and figures are kept.
-  const quantized = await chain.step('quantize', () => quantize(quantizeInputs(inputs), context));
+export const pipeline: Action<'pipeline'> = async (inputs, given) => {
+  const chain = new Chain(given);
+  // What the model is fed is found out on the FP32 model, before anything takes long, and kept for all steps.
+  const settled = await chain.attempt('inputs', () => settleFor(inputs, given));
+  const context = settled ? { ...given, settled } : given;
+  // Each step resolves to undefined where it failed; its failures and figures are kept.
+  const quantized =
+    chain.failures.length > 0
+      ? undefined
+      : await chain.step('quantize', () => quantize(quantizeInputs(inputs), context));
   const model = quantized?.outputs.model;
   if (typeof model === 'string') {
     const manifest = inputs.manifest ?? path.join(path.dirname(model), 'SHA256SUMS');
@@ -68,12 +75,19 @@ class Chain {
     title: string,
     run: () => Promise<ActionResult<A>>,
   ): Promise<ActionResult<A> | undefined> {
-    this.#context.signal.throwIfAborted();
-    this.#context.step(title);
-    try {
+    return this.attempt(title, async () => {
       const result = await run();
       await this.#take(result);
       return result;
+    });
+  }
+
+  /** Work whose failure ends the chain like that of a step. */
+  async attempt<Result>(title: string, run: () => Promise<Result>): Promise<Result | undefined> {
+    this.#context.signal.throwIfAborted();
+    this.#context.step(title);
+    try {
+      return await run();
     } catch (error) {
       if (!(error instanceof InputError) || this.#context.signal.aborted) throw error;
       this.failures.push(`${title}: ${error.message}`);

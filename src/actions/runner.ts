@@ -40,6 +40,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
     },
     endSteps,
     input: (name) => env[`INPUT_${name.replaceAll(' ', '_').toUpperCase()}`],
+    spell: (input, value) => `${input}: ${value}`,
     output: (name, value) => core.setOutput(name, value),
     secret: (value) => core.setSecret(value),
     summary: async (markdown) => {

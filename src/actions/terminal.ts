@@ -69,6 +69,7 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
     step: (title) => say(paint(1, `── ${logLine(title)}`)),
     endSteps: clearBar,
     input: (name) => flags.get(name),
+    spell: (input, value) => `--${input} ${quoted(value)}`,
     output: (name, value) => outputs.push([name, value]),
     secret: () => undefined,
     summary: async () => undefined,
@@ -87,6 +88,11 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
       }
     },
   };
+}
+
+/** A value as a shell takes it. */
+function quoted(value: string): string {
+  return /^[\w.,=:/@%+-]*$/.test(value) ? value : `"${value}"`;
 }
 
 function at(place: Place | undefined): string {

@@ -3,6 +3,7 @@ import { InputError } from '../errors.ts';
 import { declaredInputs, indexRanges, type Model } from '../model/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import {
+  availableMemory,
   elementCount,
   type Feeds,
   generateFeeds,
@@ -85,7 +86,9 @@ export async function settleInputs(
   const states = guess.states;
   if (guess.open.every(({ role }) => role === 'batch') && states.length === 0) return undefined;
   return withScratch(context.temporaryFolder, 'onnx-inputs', (folder) => {
-    return new Trial(model, inputs, guess, options, context, folder).settle();
+    const settled = await new Trial(model, inputs, guess, options, context, folder).settle();
+    for (const note of settled.notes) context.log?.info(note);
+    return settled;
   });
 }
 
@@ -176,12 +179,24 @@ class Trial {
 
   async settle(): Promise<SettledInputs> {
     try {
+      const { open, sets } = this.#guess;
+      if (!this.#fits()) {
+        const settled = this.#settledBy(sets[0]!);
+        const notes = open.length > 0 ? [...settled.notes, 'There is too little memory to try them here.'] : [];
+        return { ...settled, states: [], notes };
+      }
       const set = await this.#firstThatRuns();
       const settled = this.#settledBy(set);
       return { ...settled, carried: await this.#carryStates(settled) };
     } finally {
       await this.#session?.close();
     }
+  }
+
+  /** Whether the weights fit into memory; whoever measures the model looks closer. */
+  #fits(): boolean {
+    const bytes = this.#model.stamps.reduce((sum, { size }) => sum + size, 0);
+    return bytes < availableMemory();
   }
 
   /** The first set that runs and answers something finite; else the first that runs at all. */
@@ -248,7 +263,7 @@ class Trial {
 
   #settledBy(set: SizeSet): SettledInputs {
     const { shapesOf, states, sampleRate } = this.#guess;
-    const notes = set.size > 0 ? [`Sizes that nobody gave, tried on the model: ${textOf(set)}.`] : [];
+    const notes = set.size > 0 ? [`Sizes that nobody gave: ${textOf(set)}.`] : [];
     return { shapes: shapesOf(set), states: states.map(({ input }) => input), carried: [], sampleRate, notes };
   }
 
