@@ -133,7 +133,7 @@ const samples = {
 const dims = {
   "type": "text",
   "unit": "name=size",
-  "description": "Sizes of symbolic dimensions, as `batch=1,seq=16`."
+  "description": "Sizes of symbolic dimensions, as `batch=1,seq=16`. Empty: read off metadata and graph or taken from what is usual, tried on the model, and said."
 } as const;
 const ranges = {
   "type": "text",

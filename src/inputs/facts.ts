@@ -1,14 +1,15 @@
 import {
   attributeOf,
   type Constant,
-  definingScope,
-  findConstant,
+  constantOf,
+  DataType,
   type GraphScope,
+  indexGraphs,
   intOf,
   type Model,
   type NodeProto,
+  producerOf,
   usesOf,
-  walkGraphs,
 } from '../model/index.ts';
 import { viewAs } from '../runtime/index.ts';
 
@@ -54,7 +55,7 @@ const RECURRENT = new Set(['LSTM', 'GRU', 'RNN']);
  * guess's best ground and no proof: operators that are not known end the walk.
  */
 export function sizeFacts(model: Model): SizeFacts {
-  const [main] = walkGraphs(model);
+  const { main } = indexGraphs(model);
   const fixed = new Map<string, number>();
   const factors = new Map<string, number>();
   const facts = {
@@ -70,7 +71,6 @@ export function sizeFacts(model: Model): SizeFacts {
         factors.set(key, axis.factor);
     },
   };
-  if (!main) return { fixed, factors };
   for (const { name, type } of model.proto.graph?.input ?? []) {
     if (type?.value.case !== 'tensorType' || main.constants.has(name)) continue;
     const rank = type.value.value.shape?.dim.length ?? 0;
@@ -86,12 +86,12 @@ interface Facts {
 }
 
 function follow(main: GraphScope, input: string, start: Axes, facts: Facts): void {
-  const seen = new Set<string>();
+  const seen = new Map<GraphScope, Set<string>>();
   const queue: { scope: GraphScope; name: string; axes: Axes }[] = [];
   const visit: Visit = (scope, name, axes) => {
-    const key = `${scope.path}\n${name}`;
-    if (!name || seen.has(key) || seen.size > MAX_VALUES || axes.every((axis) => !axis)) return;
-    seen.add(key);
+    const names = seen.get(scope) ?? new Set();
+    if (!name || names.has(name) || queue.length > MAX_VALUES || axes.every((axis) => !axis)) return;
+    seen.set(scope, names.add(name));
     queue.push({ scope, name, axes });
   };
   visit(main, input, start);
@@ -107,7 +107,7 @@ function follow(main: GraphScope, input: string, start: Axes, facts: Facts): voi
 function step(scope: GraphScope, node: NodeProto, index: number, axes: Axes, facts: Facts, visit: Visit): void {
   const { opType } = node;
   const on = (next: Axes) => visit(scope, node.output[0] ?? '', next);
-  const dimsOf = (input: number) => constantOf(scope, node.input[input])?.ref?.dims;
+  const dimsOf = (input: number) => constantAt(scope, node.input[input])?.dims;
   if (SAME_SHAPE.has(opType) && index === 0) {
     if (/LayerNormalization$/.test(opType)) facts.say(axes.at(-1), dimsOf(1)?.[0]);
     on(axes);
@@ -127,7 +127,7 @@ function step(scope: GraphScope, node: NodeProto, index: number, axes: Axes, fac
     const permutation = attributeOf(node, 'perm')?.ints.map(Number) ?? [...axes.keys()].reverse();
     on(permutation.map((from) => axes[from]));
   } else if (opType === 'Unsqueeze' || opType === 'Squeeze') {
-    const list = attributeOf(node, 'axes')?.ints.map(Number) ?? numbersOf(constantOf(scope, node.input[1]));
+    const list = attributeOf(node, 'axes')?.ints.map(Number) ?? numbersOf(constantAt(scope, node.input[1]));
     if (index === 0 && list) on(opType === 'Unsqueeze' ? unsqueezed(axes, list) : squeezed(axes, list));
   } else if (opType === 'Conv' || opType === 'ConvTranspose' || opType === 'FusedConv') {
     const weight = dimsOf(1);
@@ -157,7 +157,7 @@ function step(scope: GraphScope, node: NodeProto, index: number, axes: Axes, fac
     const axis = intOf(node, 'axis', 0);
     on(axes.map((each, position) => (position === (axis < 0 ? axis + axes.length : axis) ? undefined : each)));
   } else if (opType === 'Reshape' && index === 0) {
-    const shape = numbersOf(constantOf(scope, node.input[1]));
+    const shape = numbersOf(constantAt(scope, node.input[1]));
     // A 0 keeps the axis in its place; behind the first other entry nothing is known.
     const kept = shape?.findIndex((size) => size !== 0) ?? -1;
     if (shape && kept > 0) on(shape.map((_, position) => (position < kept ? axes[position] : undefined)));
@@ -221,21 +221,22 @@ function squeezed(axes: Axes, list: number[]): Axes {
   return axes.filter((_, position) => !removed.has(position));
 }
 
-/** A constant, seen through what changes neither its shape nor who owns it. */
-function constantOf(scope: GraphScope, name: string | undefined): Constant | undefined {
-  if (!name) return undefined;
-  const constant = findConstant(scope, name);
-  if (constant) return constant;
-  const producer = definingScope(scope, name)?.producers.get(name);
-  const transparent = producer && /^(Cast|Identity|DequantizeLinear)$/.test(producer.opType);
-  return transparent ? constantOf(scope, producer.input[0]) : undefined;
+/** A constant, seen through what does not change its shape. Not far: a broken graph may go in circles. */
+function constantAt(scope: GraphScope, name: string | undefined): Constant | undefined {
+  let at: { scope: GraphScope; name: string | undefined } = { scope, name };
+  for (let steps = 0; at.name && steps < 8; steps++) {
+    const constant = constantOf(at.scope, at.name);
+    if (constant) return constant;
+    const producer = producerOf(at.scope, at.name);
+    if (!producer || !/^(Cast|Identity|DequantizeLinear)$/.test(producer.node.opType)) return undefined;
+    at = { scope: producer.scope, name: producer.node.input[0] };
+  }
+  return undefined;
 }
 
 /** The numbers of a small int64 constant that lies in the graph itself. */
 function numbersOf(constant: Constant | undefined): number[] | undefined {
   const { ref } = constant ?? {};
-  if (ref?.dtype !== INT64 || ref.source.kind !== 'bytes') return undefined;
+  if (ref?.dtype !== DataType.INT64 || ref.source.kind !== 'bytes') return undefined;
   return Array.from(viewAs('int64', ref.source.bytes) as BigInt64Array, Number);
 }
-
-const INT64 = 7;

@@ -85,7 +85,7 @@ export async function settleInputs(
   const guess = guessInputs(model, options);
   const states = guess.states;
   if (guess.open.every(({ role }) => role === 'batch') && states.length === 0) return undefined;
-  return withScratch(context.temporaryFolder, 'onnx-inputs', (folder) => {
+  return withScratch(context.temporaryFolder, 'onnx-inputs', async (folder) => {
     const settled = await new Trial(model, inputs, guess, options, context, folder).settle();
     for (const note of settled.notes) context.log?.info(note);
     return settled;

@@ -173,7 +173,7 @@ function roleOfSite(symbol: string, { input: name, axis }: Site, { inputs }: Siz
   const rank = dims.length;
   const floating = input.dtype !== 'other' && isFloating(input.dtype);
   if (/past/i.test(symbol) && !isSum(symbol)) return { role: 'past' };
-  if (/batch|^(n|b|bs|bsz)$/i.test(symbol) && !/seq|len/i.test(symbol)) return { role: 'batch' };
+  if (/batch|^(b|bs|bsz)$/i.test(symbol) && !/seq|len/i.test(symbol)) return { role: 'batch' };
   if (/height/i.test(symbol) && rank >= 3) return { role: 'side', side: 0 };
   if (/width/i.test(symbol) && rank >= 3) return { role: 'side', side: 1 };
   const counted = /seq|len|time|frame|token|step|sample/i.test(symbol);

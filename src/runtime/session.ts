@@ -469,7 +469,7 @@ function tidy(message: string): string {
     .replace(/^Load model from .*? failed:\s*/, '')
     .replace(/^Fatal error:\s*/, '')
     .replace(/^Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: /, '$1 $2: ')
-    .replace(/\S*[\\/]onnxruntime[\\/]\S+:\d+ .*?\) (?=[A-Z])/g, '')
+    .replace(/\S*[\\/]onnxruntime[\\/]\S+:\d+ .*?\) (?=\w)/g, '')
     .replace(/\s+:/g, ':')
     .replace(/\.$/, '');
 }

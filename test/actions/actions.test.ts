@@ -190,6 +190,7 @@ describe('perform', () => {
       step: () => undefined,
       endSteps: () => undefined,
       input: (name) => ({ model: 'm.onnx' })[name],
+      spell: (input, value) => `${input}: ${value}`,
       output: (name, value) => said.push(`${name}=${value}`),
       secret: () => undefined,
       summary: async (markdown) => void said.push(markdown),

@@ -115,7 +115,9 @@ describe('generated samples', () => {
     const options = { dims: 'seq=16', ranges: 'ids=0..1023', seed: 7, count: 5 };
     const samples = await loadSamples(undefined, [matrix, ids], options);
     expect(samples.length).toBe(5);
-    expect(samples.notes).toEqual([]);
+    expect(samples.notes).toEqual([
+      'The inputs are made: x [1,3] of standard normal numbers; ids [1,16] of 0 to 1023, as given.',
+    ]);
     const seen = new Set<string>();
     for (let index = 0; index < samples.length; index++) {
       const feeds = await samples.get(index);
