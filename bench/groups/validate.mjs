@@ -23,7 +23,7 @@ const RUNS = 100;
 export const group = {
   title: 'Validate: against loading and running the model alone',
   async run(context) {
-    const { root, pairs, log } = context;
+    const { root, log } = context;
     const rows = [];
     for (const { file, name, dims } of MODELS) {
       log(`  validating ${name}`);
