@@ -22,8 +22,9 @@ try {
   });
   const tarballs = [];
   for (const name of NAMES) {
-    const hash = createHash('sha512').update(await readFile(path.join(scratch, `${name}-${version}.tgz`)));
-    tarballs.push({ name, version, integrity: `sha512-${hash.digest('base64')}` });
+    const content = await readFile(path.join(scratch, `${name}-${version}.tgz`));
+    const integrity = `sha512-${createHash('sha512').update(content).digest('base64')}`;
+    tarballs.push({ name, version, integrity, bytes: content.length });
   }
   const trees = {};
   for (const target of PLATFORMS) {
@@ -44,14 +45,15 @@ try {
 
 function pins(tarballs, trees) {
   const quoted = (value) => `'${value}'`;
+  const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, '_');
   const packages = tarballs.map(
-    ({ name, integrity }) =>
-      `  {\n    name: '${name}',\n    version: '${version}',\n    integrity: '${integrity}',\n  },\n`,
+    ({ name, integrity, bytes }) =>
+      `  {\n    name: '${name}',\n    version: '${version}',\n    integrity: '${integrity}',\n    bytes: ${grouped(bytes)},\n  },\n`,
   );
   const lines = Object.entries(trees).map(([target, digest]) => `  '${target}': ${quoted(digest)},\n`);
   return `export const RUNTIME_VERSION = '${version}';
 
-/** SHA-512 of the registry's tarballs, as \`npm view <name>@<version> dist.integrity\` says. */
+/** SHA-512 of the registry's tarballs, as \`npm view <name>@<version> dist.integrity\` says, and how long they are. */
 export const TARBALLS = [
 ${packages.join('')}] as const;
 

@@ -4,4 +4,4 @@
 export { restoreCache, saveCache } from '@actions/cache';
 export * as core from '@actions/core';
 export { getOctokit } from '@actions/github';
-export { Agent, fetch, ProxyAgent } from 'undici';
+export { Agent, ProxyAgent, request } from 'undici';

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
@@ -20,6 +19,8 @@ export interface Tarball {
   version: string;
   /** Subresource integrity: `sha512-<base64>`. */
   integrity: string;
+  /** How long it is: not a byte more is read, whatever is sent. */
+  bytes: number;
 }
 
 export interface DownloadOptions {
@@ -70,38 +71,74 @@ async function fetchTarball(tarball: Tarball, file: string, options: DownloadOpt
   const dispatcher = await dispatcherFor(url, options);
   try {
     log.info(`Downloading ${url.href}`);
-    const { fetch } = await loadRunnerServices();
-    const response = await fetch(url, {
+    const { url: last, headers, body } = await ask(url, dispatcher, options);
+    const length = Number(headers['content-length'] ?? tarball.bytes);
+    if (length !== tarball.bytes) {
+      body.on('error', () => undefined).destroy();
+      throw new Error(`${last} gives ${length} bytes for a file of ${tarball.bytes}, which were not read`);
+    }
+    const hash = createHash('sha512');
+    let done = 0;
+    const meter = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      for await (const piece of pieces) {
+        done += piece.length;
+        if (done > tarball.bytes) throw new OverlongError(`${last} gives more than ${tarball.bytes} bytes`);
+        hash.update(piece);
+        log.progress({ label: `download ${tarball.name}`, done, total: tarball.bytes, unit: 'bytes' });
+        yield piece;
+      }
+    };
+    await pipeline(body, meter, createWriteStream(file), { ...(signal ? { signal } : {}) }).catch((error: unknown) => {
+      if (error instanceof OverlongError) throw error;
+      throw new TransientError(`${last} broke off after ${done} bytes (${rootMessage(error)})`, { cause: error });
+    });
+    const found = `sha512-${hash.digest('base64')}`;
+    if (found !== tarball.integrity) {
+      throw new Error(`${last} has the digest ${found}, not the pinned ${tarball.integrity}, and was not unpacked`);
+    }
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+/** More came than was pinned. */
+class OverlongError extends Error {}
+
+/** Mirrors send to where they keep their files; the registry's credentials stay with its host. */
+const MOST_REDIRECTS = 5;
+
+async function ask(
+  first: URL,
+  dispatcher: Dispatcher,
+  { config, signal }: DownloadOptions,
+): Promise<Dispatcher.ResponseData & { url: string }> {
+  const { request } = await loadRunnerServices();
+  let url = first;
+  for (let redirects = 0; ; redirects++) {
+    const authorization = url.origin === first.origin ? config.authorization : undefined;
+    const response = await request(url, {
       dispatcher,
-      headers: config.authorization ? { authorization: config.authorization } : {},
+      headers: authorization ? { authorization } : {},
       ...(signal ? { signal } : {}),
     }).catch((error: unknown) => {
       throw new TransientError(`${url.host} does not answer (${rootMessage(error)})`, { cause: error });
     });
-    if (!response.ok || !response.body) {
-      const sentence = `${url.href} answers ${response.status} ${response.statusText}`.trim();
-      throw response.status >= 500 || response.status === 429 ? new TransientError(sentence) : new Error(sentence);
+    const { statusCode, headers, body } = response;
+    // What is signed into an address is a credential too.
+    const shown = `${url.origin}${url.pathname}`;
+    if (statusCode === 200) return Object.assign(response, { url: shown });
+    body.on('error', () => undefined).destroy();
+    const location = [headers.location].flat()[0];
+    if (![301, 302, 303, 307, 308].includes(statusCode) || location === undefined || redirects === MOST_REDIRECTS) {
+      const sentence = `${shown} answers ${statusCode}`;
+      throw statusCode >= 500 || statusCode === 429 ? new TransientError(sentence) : new Error(sentence);
     }
-    const hash = createHash('sha512');
-    const total = Number(response.headers.get('content-length') ?? 0);
-    let done = 0;
-    const meter = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const piece of pieces) {
-        hash.update(piece);
-        done += piece.length;
-        log.progress({ label: `download ${tarball.name}`, done, total: Math.max(total, done), unit: 'bytes' });
-        yield piece;
-      }
-    };
-    await pipeline(Readable.fromWeb(response.body), meter, createWriteStream(file)).catch((error: unknown) => {
-      throw new TransientError(`${url.href} broke off after ${done} bytes (${rootMessage(error)})`, { cause: error });
-    });
-    const found = `sha512-${hash.digest('base64')}`;
-    if (found !== tarball.integrity) {
-      throw new Error(`${url.href} has the digest ${found}, not the pinned ${tarball.integrity}, and was not unpacked`);
+    url = new URL(location, url);
+    if (url.protocol !== first.protocol && url.protocol !== 'https:') {
+      throw new Error(`${shown} sends to ${url.origin}, which is no https address`);
     }
-  } finally {
-    await dispatcher.destroy();
+    url.username = '';
+    url.password = '';
   }
 }
 
@@ -118,7 +155,11 @@ export async function unpack(
   target: string,
   { platform, arch }: Pick<DownloadOptions, 'platform' | 'arch'>,
 ): Promise<void> {
-  const stream = createReadStream(file).pipe(createGunzip());
+  const gunzip = createGunzip();
+  // An error of either side is the other's too, and ends the loop.
+  const stream = createReadStream(file)
+    .on('error', (error) => gunzip.destroy(error))
+    .pipe(gunzip);
   for await (const { name, content } of readTar(stream, (entry) => isNeeded(entry, platform, arch))) {
     const destination = path.join(target, ...name.split('/').slice(1));
     makeFolder(path.dirname(destination));
@@ -126,7 +167,7 @@ export async function unpack(
   }
 }
 
-/** fetch says "fetch failed" and keeps the reason as a cause. */
+/** Clients wrap the reason, and keep it as a cause. */
 function rootMessage(error: unknown): string {
   let cause = error;
   while (cause instanceof Error && cause.cause !== undefined) cause = cause.cause;

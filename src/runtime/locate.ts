@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +32,7 @@ export interface ResolveOptions {
   ortPath?: string;
   /** Mirror of the npm registry; default: npm's own configuration. */
   registryUrl?: string;
-  /** Folders whose node_modules are looked at; default the working directory and this package. */
+  /** Folders whose node_modules are looked at; default those that npm put this package into. */
   bases?: readonly string[];
   cache?: CacheService;
   /** Default `process.env`: RUNNER_TOOL_CACHE, npm's settings, proxies. */
@@ -54,7 +53,7 @@ export interface ResolveOptions {
  */
 export async function resolveRuntime(options: ResolveOptions = {}): Promise<RuntimeLocation> {
   if (options.ortPath) return fromOrtPath(options.ortPath, options);
-  for (const base of options.bases ?? [process.cwd(), path.dirname(fileURLToPath(import.meta.url))]) {
+  for (const base of options.bases ?? ownBases(fileURLToPath(import.meta.url))) {
     const found = fromNodeModules(base, options);
     if (found) return found;
   }
@@ -82,25 +81,50 @@ function fromOrtPath(ortPath: string, options: ResolveOptions): RuntimeLocation 
 }
 
 function fromNodeModules(base: string, options: ResolveOptions): RuntimeLocation | undefined {
-  let manifest: string;
-  try {
-    manifest = createRequire(path.join(base, 'package.json')).resolve('onnxruntime-node/package.json');
-  } catch {
-    return undefined; // Not installed, which is the usual case for an action.
-  }
-  const directory = path.dirname(manifest);
+  const directory = path.join(base, 'node_modules', 'onnxruntime-node');
   const version = versionOf(directory);
   return version !== undefined && hasBinding(directory, options)
-    ? { directory, version, source: 'node_modules' }
+    ? { directory: realpathSync(directory), version, source: 'node_modules' }
     : undefined;
+}
+
+/**
+ * Folders whose node_modules belong to this package: its own, and those that it was installed into. Not the working
+ * directory, which may be a checkout of anybody's, nor whatever else lies above an action's code.
+ */
+function ownBases(module: string): string[] {
+  let root = path.dirname(module);
+  while (nameOf(root) !== PACKAGE) {
+    if (root === path.dirname(root)) return [];
+    root = path.dirname(root);
+  }
+  const bases = [root];
+  for (let at = root; at !== path.dirname(at); at = path.dirname(at)) {
+    if (path.basename(path.dirname(at)) === 'node_modules') bases.push(path.dirname(path.dirname(at)));
+  }
+  return bases;
+}
+
+const PACKAGE = 'onnx-quantize-actions';
+
+function nameOf(directory: string): unknown {
+  return manifestOf(directory)?.name;
 }
 
 /** The version of an onnxruntime-node in `directory`; undefined where there is none. */
 function versionOf(directory: string): string | undefined {
-  const manifest = path.join(directory, 'package.json');
-  if (!existsSync(manifest)) return undefined;
-  const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
-  return name === 'onnxruntime-node' ? version : undefined;
+  const manifest = manifestOf(directory);
+  return manifest?.name === 'onnxruntime-node' && typeof manifest.version === 'string' ? manifest.version : undefined;
+}
+
+function manifestOf(directory: string): { name?: unknown; version?: unknown } | undefined {
+  const file = path.join(directory, 'package.json');
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown; version?: unknown };
+  } catch {
+    return undefined; // A broken package is none.
+  }
 }
 
 /** Releases since 1.9 differ in the N-API version of the folder only. */
@@ -183,7 +207,7 @@ async function restored(folder: string, tree: string, options: ResolveOptions, p
 
 /** Into a folder beside the target, checked there, then renamed: another job sees all of it or nothing. */
 async function download(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<void> {
-  const config = readNpmConfig(options.env ?? process.env, process.cwd(), options.registryUrl);
+  const config = await readNpmConfig(options.env ?? process.env, process.cwd(), options.registryUrl);
   try {
     makeFolder(path.dirname(folder));
   } catch (error) {

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { InputError } from '../errors.ts';
+import { readRegularFile } from '../read-file.ts';
 
 /** What npm is told about registries and proxies, as far as a download needs it. */
 export interface NpmConfig {
-  /** Ends with a slash. */
+  /** Ends with a slash; holds no credentials. */
   registry: string;
   /** Value of the Authorization header for the registry. */
   authorization?: string;
@@ -17,21 +18,28 @@ const PUBLIC_REGISTRY = 'https://registry.npmjs.org/';
 /**
  * npm's own configuration, in npm's order: `npm_config_*` in the environment, `.npmrc` of the working directory, then the
  * user's. `registryUrl` overrules the registry. Proxies also come from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+ *
+ * The working directory may be a checkout of somebody's: its `.npmrc` may name a registry, literally, and nothing else,
+ * and the user's credentials go to a registry that it names over https only.
+ * @throws InputError where the registry is no address
  */
-export function readNpmConfig(env: NodeJS.ProcessEnv, cwd: string, registryUrl?: string): NpmConfig {
+export async function readNpmConfig(env: NodeJS.ProcessEnv, cwd: string, registryUrl?: string): Promise<NpmConfig> {
   const variables = lowerCaseKeys(env);
   const home = variables.get('userprofile') ?? variables.get('home') ?? os.homedir();
   const userFile = variables.get('npm_config_userconfig') ?? path.join(home, '.npmrc');
-  const files = [path.join(cwd, '.npmrc'), userFile].map((file) => parseNpmrc(readOptional(file), env));
+  const user = parseNpmrc(await readOptional(userFile), env);
   const setting = (name: string): string | undefined =>
-    variables.get(`npm_config_${name.replaceAll('-', '_')}`) || files.map((file) => file.get(name)).find(Boolean);
-  const registry = withSlash(registryUrl || setting('registry') || PUBLIC_REGISTRY);
-  const authorization = authorizationOf(registry, files);
+    variables.get(`npm_config_${name.replaceAll('-', '_')}`) || user.get(name) || undefined;
+  const own = registryUrl || variables.get('npm_config_registry');
+  const project = own ? undefined : parseNpmrc(await readOptional(path.join(cwd, '.npmrc')), {}).get('registry');
+  const address = registryOf(own || project || user.get('registry') || PUBLIC_REGISTRY);
+  const mayKnow = !project || address.url.protocol === 'https:';
+  const authorization = address.authorization ?? (mayKnow ? authorizationOf(address.url.href, [user]) : undefined);
   const httpsProxy = setting('https-proxy') ?? setting('proxy') ?? variables.get('https_proxy');
   const httpProxy = setting('proxy') ?? variables.get('http_proxy');
   const noProxy = setting('noproxy') ?? variables.get('no_proxy') ?? '';
   return {
-    registry,
+    registry: address.url.href,
     ...(authorization ? { authorization } : {}),
     proxyFor(url) {
       if (excludedFromProxy(url.hostname, noProxy)) return undefined;
@@ -39,6 +47,22 @@ export function readNpmConfig(env: NodeJS.ProcessEnv, cwd: string, registryUrl?:
       return proxy && proxy !== 'null' ? proxy : undefined;
     },
   };
+}
+
+/** A registry's address without the name and password that may stand in it, and those as a header. */
+function registryOf(text: string): { url: URL; authorization?: string } {
+  const url = URL.canParse(text) ? new URL(text.endsWith('/') ? text : `${text}/`) : undefined;
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
+    throw new InputError(
+      "The npm registry (registry-url, or npm's configuration) is no http or https address: mend it.",
+    );
+  }
+  const { username, password } = url;
+  if (username === '' && password === '') return { url };
+  url.username = '';
+  url.password = '';
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { url, authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
 /** `key=value` lines; `${NAME}` stands for an environment variable, as npm has it. */
@@ -88,15 +112,11 @@ function excludedFromProxy(hostname: string, noProxy: string): boolean {
     .some((entry) => entry === '*' || hostname === entry || hostname.endsWith(`.${entry}`));
 }
 
-const withSlash = (url: string): string => (url.endsWith('/') ? url : `${url}/`);
-
 const lowerCaseKeys = (env: NodeJS.ProcessEnv): Map<string, string> =>
   new Map(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name.toLowerCase(), value]])));
 
-function readOptional(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return ''; // Most people have none.
-  }
+/** Most people have none, and what is no file is none. */
+async function readOptional(file: string): Promise<string> {
+  const bytes = await readRegularFile(file, "npm's configuration").catch(() => Buffer.alloc(0));
+  return bytes.toString('utf8');
 }

@@ -4,17 +4,19 @@
  */
 export const RUNTIME_VERSION = '1.30.0';
 
-/** SHA-512 of the registry's tarballs, as `npm view <name>@<version> dist.integrity` says. */
+/** SHA-512 of the registry's tarballs, as `npm view <name>@<version> dist.integrity` says, and how long they are. */
 export const TARBALLS = [
   {
     name: 'onnxruntime-node',
     version: '1.30.0',
     integrity: 'sha512-twhs1C2C/BFkz1yc5OY0KIU2GUq6DURO7hD4bx5Q2Qy3nAMJwRXW8xU3NVczE29VA9lolLOYepoD8fjTGOfIqw==',
+    bytes: 113_507_888,
   },
   {
     name: 'onnxruntime-common',
     version: '1.30.0',
     integrity: 'sha512-7fdVWjAID1dVhH/G8qK3APARunV4VkBFoCQAP7qp4Wkab0mrorvmc+sqiT+mKXOzDqdjN5j+/Z9nb4gzNPWcyA==',
+    bytes: 66_795,
   },
 ] as const;
 

@@ -73,6 +73,7 @@ function release(packages: Record<string, Parameters<typeof packTarball>[0]>, tr
     name,
     version: RUNTIME_VERSION,
     integrity: integrityOf(bytes),
+    bytes: bytes.length,
   }));
   return { tarballs, pins: { version: RUNTIME_VERSION, tarballs: pinned, trees } };
 }
@@ -145,6 +146,26 @@ describe('what is installed', () => {
       version: RUNTIME_VERSION,
       source: 'node_modules',
     });
+  });
+
+  it("is not taken from the working directory's node_modules, which may be anybody's", async () => {
+    const folder = temp();
+    await cp(
+      path.join(modules, 'onnxruntime-node', 'package.json'),
+      path.join(folder, 'node_modules/onnxruntime-node/package.json'),
+    );
+    const bin = `bin/napi-v6/${process.platform}/${process.arch}/onnxruntime_binding.node`;
+    await cp(path.join(modules, 'onnxruntime-node', bin), path.join(folder, 'node_modules/onnxruntime-node', bin));
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      expect((await resolveRuntime()).directory).toBe(path.join(modules, 'onnxruntime-node'));
+      expect((await resolveRuntime({ ortPath: '.' })).directory).toBe(
+        path.join(realpathSync(folder), 'node_modules', 'onnxruntime-node'),
+      );
+    } finally {
+      process.chdir(before);
+    }
   });
 
   it('is taken from ort-path: the package, or a folder that npm installed into', async () => {
@@ -227,7 +248,7 @@ describe('what is not installed', () => {
       calls++;
       if (calls === 1) response.writeHead(503).end();
       else if (calls === 2) {
-        response.writeHead(200, { 'content-length': 10_000 }).write('short');
+        response.writeHead(200, { 'content-length': small.tarballs.get('onnxruntime-node')!.length }).write('short');
         setTimeout(() => response.destroy(), 20);
       } else giveTarball(request, response);
     });
@@ -241,18 +262,35 @@ describe('what the registry may do wrong is one sentence, and nothing is left be
   const wrong: [string, Answer, RegExp][] = [
     [
       'another tarball',
-      (_, response) => response.end(packTarball([{ name: 'package.json', content: Buffer.from('{}') }])),
+      (request, response) => {
+        const bytes = Buffer.from(small.tarballs.get(/onnxruntime-\w+/.exec(request.url ?? '')![0])!);
+        bytes[50]! ^= 1;
+        response.end(bytes);
+      },
       /has the digest sha512-.*, not the pinned sha512-/,
+    ],
+    [
+      'an endless body',
+      (_, response) => {
+        response.writeHead(200);
+        const more = () => {
+          while (!response.destroyed && response.write(Buffer.alloc(65_536, 1)));
+        };
+        response.on('drain', more);
+        more();
+      },
+      /gives more than \d+ bytes/,
+    ],
+    [
+      'a length that is not the pinned one',
+      (_, response) => response.writeHead(200, { 'content-length': 1e12 }).write('abc'),
+      /gives 1000000000000 bytes for a file of \d+, which were not read/,
     ],
     ['no such file', (_, response) => response.writeHead(404).end(), /answers 404/],
     ['no right to it', (_, response) => response.writeHead(401).end(), /answers 401/],
     ['an error each time', (_, response) => response.writeHead(500).end(), /answers 500/],
     ['silence', () => undefined, /does not answer/],
-    [
-      'silence in the middle',
-      (_, response) => response.writeHead(200, { 'content-length': 1000 }).write('abc'),
-      /broke off after 3 bytes/,
-    ],
+    ['silence in the middle', (_, response) => response.writeHead(200).write('abc'), /broke off after 3 bytes/],
   ];
   for (const [name, answer, message] of wrong) {
     it(name, async () => {
@@ -265,6 +303,34 @@ describe('what the registry may do wrong is one sentence, and nothing is left be
       expect(readdirSync(path.dirname(toolFolder(options)))).toEqual([]);
     });
   }
+
+  it('a body that is cut at any moment, and no error that nobody catches', async () => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown) => uncaught.push(error);
+    process.on('uncaughtException', note).on('unhandledRejection', note);
+    try {
+      for (const [sent, wait] of [
+        [0, 0],
+        [1, 0],
+        [1000, 0],
+        [50_000, 5],
+        [99_000, 20],
+      ] as const) {
+        const { url } = await registry((request, response) => {
+          const bytes = small.tarballs.get(/onnxruntime-\w+/.exec(request.url ?? '')![0])!;
+          response.writeHead(200, { 'content-length': bytes.length });
+          response.write(bytes.subarray(0, sent), () => setTimeout(() => response.destroy(), wait));
+        });
+        const options = isolated(url);
+        expect(await refusal(options)).toMatch(/broke off after \d+ bytes|does not answer/);
+        expect(readdirSync(path.dirname(toolFolder(options)))).toEqual([]);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(uncaught).toEqual([]);
+    } finally {
+      process.off('uncaughtException', note).off('unhandledRejection', note);
+    }
+  });
 
   it('no registry at all', async () => {
     const { url, close } = await serve(() => undefined);
@@ -297,6 +363,62 @@ describe("npm's own configuration", () => {
     expect(asked[0]).toBe(`/npm/onnxruntime-node/-/onnxruntime-node-${RUNTIME_VERSION}.tgz`);
   });
 
+  it('shows no credentials, wherever they stand', async () => {
+    const headers: (string | undefined)[] = [];
+    const { url } = await registry((request, response) => {
+      headers.push(request.headers.authorization);
+      if (headers.length < 3) giveTarball(request, response);
+      else response.writeHead(403).end();
+    });
+    const said: string[] = [];
+    const say = (message: string) => said.push(message);
+    const log: Log = { info: say, warning: say, error: say, debug: say, progress: ({ label }) => say(label) };
+    const address = url.replace('://', '://me:hunter2%40@');
+    await resolveRuntime(isolated(address, { log }));
+    expect(headers).toEqual(Array(2).fill(`Basic ${Buffer.from('me:hunter2@').toString('base64')}`));
+    said.push(await refusal(isolated(address, { log })));
+    const broken = isolated('nonsense:me:hunter2@', { log });
+    said.push(await refusal(broken));
+    expect(said.join('\n')).toContain('Downloading http://127.0.0.1');
+    expect(said.join('\n')).not.toMatch(/hunter2|aHVudGVy/);
+  });
+
+  it('follows a mirror to where it keeps its files, without the credentials of the mirror', async () => {
+    const headers: (string | undefined)[] = [];
+    const files = await registry((request, response) => {
+      headers.push(request.headers.authorization);
+      request.url = request.url?.replace(/\?.*/, '') ?? '';
+      giveTarball(request, response);
+    });
+    const { url } = await registry((request, response) => {
+      response.writeHead(302, { location: `${files.url}${request.url}?signature=s3cret` }).end();
+    });
+    const address = url.replace('://', '://me:hunter2@');
+    expect(await resolveRuntime(isolated(address))).toMatchObject({ source: 'download' });
+    expect(headers).toEqual([undefined, undefined]);
+    const loop = await registry((request, response) => response.writeHead(302, { location: request.url ?? '' }).end());
+    expect(await refusal(isolated(loop.url))).toMatch(/answers 302/);
+    expect(loop.asked).toHaveLength(6);
+  });
+
+  it("takes nothing but a registry from the working directory's .npmrc, and that literally", async () => {
+    const [cwd, home] = [temp(), temp()];
+    const secret = `\${SECRET}`;
+    await writeFile(
+      path.join(cwd, '.npmrc'),
+      `registry=https://r.test/${secret}\nproxy=http://evil.test\n//r.test/:_authToken=${secret}\n`,
+    );
+    await writeFile(path.join(home, '.npmrc'), '//r.test/:_authToken=mine\n');
+    const env = { HOME: home, USERPROFILE: home, SECRET: 's3cret' };
+    const config = await readNpmConfig(env, cwd);
+    expect(config.registry).not.toContain('s3cret');
+    expect(config.proxyFor(new URL('http://r.test/'))).toBeUndefined();
+    expect(config.authorization).toBe('Bearer mine');
+    // Over http it would be there for anybody to read.
+    await writeFile(path.join(cwd, '.npmrc'), 'registry=http://r.test/\n');
+    expect((await readNpmConfig(env, cwd)).authorization).toBeUndefined();
+  });
+
   it('sends what it should through a proxy', async () => {
     const { url } = await registry();
     const proxy = await serveProxy();
@@ -307,7 +429,7 @@ describe("npm's own configuration", () => {
     expect(proxy.asked).toHaveLength(2);
   });
 
-  it('is read as npm reads it', () => {
+  it('is read as npm reads it', async () => {
     expect([
       ...parseNpmrc(`# a\n; b\nregistry = "https://r.test/x"\n//r.test/:_authToken=\${T}\n`, { T: 'abc' }),
     ]).toEqual([
@@ -315,7 +437,7 @@ describe("npm's own configuration", () => {
       ['//r.test/:_authToken', 'abc'],
     ]);
     const empty = temp();
-    const config = readNpmConfig(
+    const config = await readNpmConfig(
       {
         HOME: empty,
         NPM_CONFIG_REGISTRY: 'https://r.test',
@@ -330,7 +452,7 @@ describe("npm's own configuration", () => {
     expect(config.proxyFor(new URL('https://a.corp/a'))).toBeUndefined();
     expect(config.proxyFor(new URL('https://other.test/a'))).toBeUndefined();
     expect(config.proxyFor(new URL('http://r.test/a'))).toBeUndefined();
-    expect(readNpmConfig({ HOME: empty }, empty).registry).toBe('https://registry.npmjs.org/');
+    expect((await readNpmConfig({ HOME: empty }, empty)).registry).toBe('https://registry.npmjs.org/');
   });
 });
 
