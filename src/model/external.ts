@@ -14,7 +14,9 @@ export interface ExternalRange {
 
 /**
  * Finds the external data files of a model. A location is a relative path that stays inside the model's directory,
- * with links followed: a model from elsewhere must not make us read other files.
+ * with links followed: a model from elsewhere must not make us read other files. Where the model itself is a link, its
+ * data may be links into the directory that the model's leads to, as in a Hugging Face cache, whose files are all links
+ * into one folder of blobs. ONNX Runtime draws the same line.
  */
 export interface ExternalData {
   /** Checks a tensor's entry and returns the file and range it names; `needed` is the tensor's length in bytes. */
@@ -24,14 +26,14 @@ export interface ExternalData {
 }
 
 export function externalData(modelPath: string): ExternalData {
-  const directory = path.dirname(modelPath);
+  const places = new Places(modelPath);
   const files = new Map<string, FileStamp>();
 
   const fileAt = (location: string, subject: string): FileStamp => {
     const key = normalLocation(location);
     let file = files.get(key);
     if (!file) {
-      file = locate(directory, location, subject);
+      file = locate(places, location, subject);
       files.set(key, file);
     }
     return file;
@@ -129,7 +131,7 @@ export function normalLocation(location: string): string {
   return path.posix.normalize(path.sep === '/' ? location : location.replaceAll('\\', '/'));
 }
 
-function locate(directory: string, location: string, subject: string): FileStamp {
+function locate(places: Places, location: string, subject: string): FileStamp {
   if (location.includes('\0') || path.posix.isAbsolute(location) || path.win32.isAbsolute(location)) {
     throw new InputError(
       `${subject} lies at the absolute path ${quote(location)}: only files beside the model are read.`,
@@ -140,15 +142,35 @@ function locate(directory: string, location: string, subject: string): FileStamp
       `${subject} lies at ${quote(location)}, outside the model's directory: only files beside the model are read.`,
     );
   }
-  const file = path.join(directory, path.sep === '/' ? location : location.replaceAll('/', path.sep));
+  const file = path.join(places.directory, path.sep === '/' ? location : location.replaceAll('/', path.sep));
   const stamp = stampFile(file, `${subject} lies in ${quote(location)}, which`);
   const real = realPath(file, subject);
-  if (!real.startsWith(withSeparator(realPath(directory, subject)))) {
+  if (!places.allowed(subject).some((folder) => real.startsWith(folder))) {
     throw new InputError(
       `${subject} lies in ${quote(location)}, a link that leads out of the model's directory: put the file itself there.`,
     );
   }
   return stamp;
+}
+
+/** Where a model's data may lie. */
+class Places {
+  readonly directory: string;
+  readonly #modelPath: string;
+  #allowed: string[] | undefined;
+
+  constructor(modelPath: string) {
+    this.#modelPath = modelPath;
+    this.directory = path.dirname(modelPath);
+  }
+
+  /** The model's directory and that of the file that it is a link to, real and with a separator behind. */
+  allowed(subject: string): readonly string[] {
+    this.#allowed ??= [this.directory, path.dirname(realPath(this.#modelPath, subject))].map((folder) =>
+      withSeparator(realPath(folder, subject)),
+    );
+    return this.#allowed;
+  }
 }
 
 function realPath(file: string, subject: string): string {

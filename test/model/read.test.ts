@@ -1,5 +1,15 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
@@ -31,6 +41,7 @@ import {
   tensor,
   value,
 } from '../support/onnx-builder.ts';
+import { ortRun } from '../support/ort-run.ts';
 import { seeded } from '../support/random.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
@@ -54,7 +65,7 @@ function oneWeight(weight: TensorProto) {
     graph({
       nodes: [node('MatMul', ['x', weight.name], ['y'])],
       inputs: [value('x', [1, 4])],
-      outputs: [value('y', [1, 4])],
+      outputs: [value('y', [1, null])],
       initializers: [weight],
     }),
   );
@@ -253,6 +264,58 @@ test('a link inside the directory and a missing length are fine', async () => {
     oneWeight(external('W', DataType.FLOAT, [4], { location: 'link.data', length: null })),
   );
   expect([...(await readModel(file)).tensors.values()][0]!.length).toBe(16);
+});
+
+/** The layout of a Hugging Face cache: `snapshots/<revision>/onnx/` holds links into one folder of blobs. */
+async function cached() {
+  const home = temp();
+  const blobs = path.join(home, 'blobs');
+  const snapshot = path.join(home, 'snapshots', '0a1b2c', 'onnx');
+  mkdirSync(blobs);
+  mkdirSync(snapshot, { recursive: true });
+  const at = { location: 'model.onnx_data' };
+  const made = saveModel(blobs, oneWeight(external('W', DataType.FLOAT, [4, 128], at)));
+  renameSync(made, path.join(blobs, 'aaaa'));
+  writeFileSync(path.join(blobs, 'bbbb'), bytesOf(Float32Array.from({ length: 512 }, (_, i) => i)));
+  const link = (blob: string, name: string) =>
+    symlinkSync(path.join('../../../blobs', blob), path.join(snapshot, name));
+  link('aaaa', 'model.onnx');
+  link('bbbb', 'model.onnx_data');
+  return { home, snapshot, file: path.join(snapshot, 'model.onnx') };
+}
+
+test('a model and data that are links into one folder are read, as ONNX Runtime does', async () => {
+  const { file } = await cached();
+  const read = await readModel(file);
+  expect(read.externalFiles).toEqual([path.join(path.dirname(file), 'model.onnx_data')]);
+  const [ref] = read.tensors.values();
+  expect(new Float32Array(Uint8Array.from(loadTensor(ref!)).buffer)[511]).toBe(511);
+  const { y } = await ortRun(file, { x: { dims: [1, 4], data: Float32Array.of(0, 0, 0, 1) } });
+  expect(y!.data[127]).toBe(511);
+});
+
+test.each([
+  ['data elsewhere', (home: string) => ['model.onnx_data', path.join(home, 'secret')]],
+  [
+    'data in a folder whose name begins alike',
+    (home: string) => ['model.onnx_data', path.join(home, 'blobs-of-others')],
+  ],
+])('a linked model with %s is refused', async (_, move) => {
+  const { home, snapshot, file } = await cached();
+  const [name, folder] = move(home) as [string, string];
+  mkdirSync(folder);
+  renameSync(path.join(home, 'blobs', 'bbbb'), path.join(folder, 'bbbb'));
+  unlinkSync(path.join(snapshot, name));
+  symlinkSync(path.join(folder, 'bbbb'), path.join(snapshot, name));
+  expect(await sentence(file)).toMatch(/"model\.onnx_data", a link that leads out of the model's directory/);
+});
+
+test('a model that is no link gets no further folder', async () => {
+  const { snapshot, file } = await cached();
+  const bytes = readFileSync(file);
+  unlinkSync(file);
+  writeFileSync(file, bytes);
+  expect(await sentence(path.join(snapshot, 'model.onnx'))).toMatch(/a link that leads out of the model's directory/);
 });
 
 test.each([
