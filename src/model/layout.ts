@@ -1,8 +1,8 @@
 import path from 'node:path';
-import { create, isFieldSet, type Message } from '@bufbuild/protobuf';
+import { create, isFieldSet } from '@bufbuild/protobuf';
 import { InputError } from '../errors.ts';
 import { LARGE_TENSOR_BYTES } from './decode.ts';
-import { encode, fieldHeader, type Span, type Splice, type Spliced } from './encode.ts';
+import { encode, encodedSize, fieldHeader, type Span, type Splice, type Splicer } from './encode.ts';
 import { DataLocation } from './enums.ts';
 import { shallowCopy } from './make.ts';
 import { ModelProtoSchema, StringStringEntryProtoSchema, type TensorProto, TensorProtoSchema } from './onnx_pb.ts';
@@ -49,20 +49,27 @@ export function layoutModel<Job = never>(model: Model, options: LayoutOptions<Jo
   }
   const inlineBytes = [...placed.values()].reduce((sum, { content }) => sum + content.length, 0);
   const fits = inlineBytes <= MAX_PROTOBUF_BYTES;
-  const inline = () => layoutGraph(model, output, placed, new Map(), '');
+  const inside = splicerOf(model, placed, new Map<TensorProto, number>(), '');
   const separate =
     external === 'always' ||
-    (external === 'auto' && (model.externalFiles.length > 0 || !fits || inline().size > MAX_PROTOBUF_BYTES));
+    (external === 'auto' &&
+      (model.externalFiles.length > 0 ||
+        !fits ||
+        encodedSize(ModelProtoSchema, model.proto, inside) > MAX_PROTOBUF_BYTES));
   if (!separate) {
-    if (!fits) throw tooLarge(output, 'let the weights lie in external data');
-    const graph = checkSize(inline(), 'let the weights lie in external data');
-    return { data: undefined, graph: () => graph };
+    if (!fits) throw tooLarge(output, ADVICE);
+    return { data: undefined, graph: () => checkSize(layoutGraph(model, output, inside), ADVICE) };
   }
   const { data, offsets } = layoutData(output, placed);
   const graph = (location = path.basename(data?.path ?? '')) =>
-    checkSize(layoutGraph(model, output, placed, offsets, location), 'it holds too much besides weights');
+    checkSize(
+      layoutGraph(model, output, splicerOf(model, placed, offsets, location)),
+      'it holds too much besides weights',
+    );
   return { data, graph };
 }
+
+const ADVICE = 'let the weights lie in external data';
 
 function checkSize<Job>(file: FileLayout<Job>, advice: string): FileLayout<Job> {
   if (file.size > MAX_PROTOBUF_BYTES) throw tooLarge(file.path, advice);
@@ -133,14 +140,14 @@ function layoutData<Job>(output: string, placed: Map<TensorProto, Placed<Job>>) 
   return { data, offsets };
 }
 
-function layoutGraph<Job>(
+/** What stands in the graph file in place of each tensor's bytes. */
+function splicerOf<Job>(
   model: Model,
-  output: string,
   placed: Map<TensorProto, Placed<Job>>,
   offsets: Map<TensorProto, number>,
   location: string,
-): FileLayout<Job> {
-  const splice = (message: Message): Spliced<GraphContent<Job>> | undefined => {
+): Splicer<GraphContent<Job>> {
+  return (message) => {
     const tensor = message as TensorProto;
     const place = placed.get(tensor);
     if (!place) {
@@ -165,13 +172,25 @@ function layoutGraph<Job>(
       splices: [rawData(place.content), ...omittedFields(model, tensor, isNoData)],
     };
   };
+}
+
+function layoutGraph<Job>(model: Model, output: string, splicer: Splicer<GraphContent<Job>>): FileLayout<Job> {
   const segments: Segment<Job>[] = [];
   let size = 0;
-  for (const piece of encode(ModelProtoSchema, model.proto, splice)) {
+  for (const piece of encode(ModelProtoSchema, model.proto, splicer)) {
     const offset = size;
     size += piece.length;
-    if (piece instanceof Uint8Array) segments.push({ offset, length: piece.length, kind: 'bytes', bytes: piece });
-    else if (piece.length > 0) segments.push({ offset, ...piece });
+    if ('kind' in piece) {
+      if (piece.length > 0) segments.push({ offset, ...piece });
+    } else
+      segments.push({
+        offset,
+        length: piece.length,
+        kind: 'bytes',
+        get bytes() {
+          return piece.bytes;
+        },
+      });
   }
   return { path: output, size, segments };
 }

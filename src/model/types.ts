@@ -58,9 +58,12 @@ export interface Model {
   stamps: FileStamp[];
 }
 
-/** A piece of an output file. `Job` is the writer's business (a quantization, say); it yields exactly `length` bytes. */
+/**
+ * A piece of an output file. `Job` is the writer's business (a quantization, say); it yields exactly `length` bytes.
+ * `bytes` may be made anew whenever they are asked for, so that they need not all be there at once: ask once, and late.
+ */
 export type Segment<Job> = { offset: number; length: number } & (
-  | { kind: 'bytes'; bytes: Uint8Array }
+  | { kind: 'bytes'; readonly bytes: Uint8Array }
   | { kind: 'file'; path: string; sourceOffset: number }
   | { kind: 'job'; job: Job }
   | { kind: 'zeros' }
