@@ -29,8 +29,9 @@ def digest(*parts):
 
 
 def tensor_key(tensor):
-    array = numpy_helper.to_array(tensor)
-    content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:32]
+    packed = tensor.data_type in (TensorProto.INT4, TensorProto.UINT4)
+    raw = tensor.raw_data if packed else np.ascontiguousarray(numpy_helper.to_array(tensor)).tobytes()
+    content = hashlib.sha256(raw).hexdigest()[:32]
     return f"{tensor.data_type} [{','.join(map(str, tensor.dims))}] {content}"
 
 

@@ -21,8 +21,20 @@ const bits = {
     8,
     4
   ],
-  "description": "Width of a quantized weight.",
+  "description": "Width of a quantized weight; 4 is for `weight-only`.",
   "default": "8"
+} as const;
+const block_size = {
+  "type": "integer",
+  "unit": "weights",
+  "description": "Weights that share a scale, for `weight-only`: 16, 32, 64, 128 or 256. Empty: a whole channel for 8 bits, 32 for 4."
+} as const;
+const algorithm = {
+  "type": "choice",
+  "values": [
+    "rtn"
+  ],
+  "description": "How blocks find their scale, for `weight-only`: `rtn` takes their range."
 } as const;
 const weight_type = {
   "type": "choice",
@@ -35,7 +47,7 @@ const weight_type = {
 } as const;
 const weight_symmetric = {
   "type": "boolean",
-  "description": "Keep the zero point of weights at the middle. Empty: true for int8, false for uint8."
+  "description": "Keep the zero point of weights at the middle. Empty: true for int8, false for uint8 and for blocks."
 } as const;
 const per_channel = {
   "type": "boolean",
@@ -487,6 +499,8 @@ export const definitions = {
       'output': output,
       'method': method,
       'bits': bits,
+      'block-size': block_size,
+      'algorithm': algorithm,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,
@@ -668,6 +682,8 @@ export const definitions = {
       'output': output,
       'method': method,
       'bits': bits,
+      'block-size': block_size,
+      'algorithm': algorithm,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,

@@ -45,7 +45,14 @@ export {
 export { assertNamesUnique, uniqueNames } from './names.ts';
 export * from './onnx_pb.ts';
 export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
-export { type DeclaredValue, declaredInputs, declaredOutputs, declaredValues, indexRanges } from './signature.ts';
+export {
+  type DeclaredValue,
+  declaredInputs,
+  declaredOutputs,
+  declaredRank,
+  declaredValues,
+  indexRanges,
+} from './signature.ts';
 export { sorted } from './sort.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';
 export { tapped, withGraph, writeTemporary } from './tap.ts';

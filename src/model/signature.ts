@@ -1,5 +1,5 @@
 import { DataType } from './enums.ts';
-import { constantOf, type GraphScope, indexGraphs, producerOf, usesOf } from './graph-index.ts';
+import { constantOf, definingScope, type GraphScope, indexGraphs, producerOf, usesOf } from './graph-index.ts';
 import type { NodeProto, ValueInfoProto } from './onnx_pb.ts';
 import type { Model } from './types.ts';
 import { intOf } from './walk.ts';
@@ -28,6 +28,14 @@ export function declaredOutputs(model: Model): DeclaredValue[] {
 export function declaredValues(model: Model): DeclaredValue[] {
   const { input, output, valueInfo } = model.proto.graph ?? { input: [], output: [], valueInfo: [] };
   return [...input, ...valueInfo, ...output].map(declared);
+}
+
+/** Number of axes that a value is declared to have, where the graph says so. Searches the declarations. */
+export function declaredRank(scope: GraphScope, name: string): number | undefined {
+  const { input, output, valueInfo } = (definingScope(scope, name) ?? scope).graph;
+  const found = [input, valueInfo, output].flatMap((list) => list.find((each) => each.name === name) ?? [])[0];
+  const type = found?.type?.value;
+  return type?.case === 'tensorType' ? type.value.shape?.dim.length : undefined;
 }
 
 /** Operators behind which an index is still the same index. */

@@ -11,8 +11,12 @@ export interface QuantizeOptions {
   /** Default: dynamic. */
   method?: MethodName | undefined;
   bits?: 8 | 4 | undefined;
+  /** Weights that share a scale: 16, 32, 64, 128 or 256. Default: a whole channel for 8 bits, 32 for 4. */
+  blockSize?: number | undefined;
+  /** How blocks find their scale: `rtn`, from their range. */
+  algorithm?: 'rtn' | undefined;
   weightType?: 'int8' | 'uint8' | undefined;
-  /** Default: true for int8, false for uint8. */
+  /** Default: true for int8, false for uint8 and for blocks. */
   weightSymmetric?: boolean | undefined;
   perChannel?: boolean | undefined;
   reduceRange?: boolean | undefined;

@@ -9,6 +9,7 @@ import {
   type JobContent,
   layoutModel,
   type Model,
+  type ModelOutput,
   openOutput,
   readModel,
   rootOf,
@@ -35,6 +36,7 @@ import {
   computeParameters,
   digestSources,
   FileWriter,
+  NonFiniteBlocks,
   Pool,
   type StreamJob,
   type WeightJob,
@@ -104,6 +106,36 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     return { ...dryResult(model, settings, first.plan), table };
   }
   const output = openOutput(settings.output);
+  try {
+    const skip: Skipped = new Map();
+    for (let current = first; ; current = draft(model, settings, { skip })) {
+      const result = await carryOut({ options, settings, context, model, output, skip }, current);
+      if (result) return result;
+    }
+  } catch (cause) {
+    throw explainWriteError(cause, settings.output);
+  } finally {
+    output.abort();
+  }
+}
+
+/** Holders of constants that stay as they are because of their values, with the reason. */
+type Skipped = Map<Constant['holder'], string>;
+
+/** What a run works with. */
+interface Job {
+  options: QuantizeOptions;
+  settings: Settings;
+  context: QuantizeContext;
+  model: Model;
+  output: ModelOutput;
+  skip: Skipped;
+}
+
+/** Writes what was planned and puts it in place. Undefined where values showed that it has to be planned anew. */
+async function carryOut(job: Job, first: Draft): Promise<QuantizeResult | undefined> {
+  const { options, settings, context, model, output } = job;
+  const { log } = context;
   let pool: Pool | undefined;
   let writer: FileWriter | undefined;
   try {
@@ -111,22 +143,28 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
       ...(settings.threads === undefined ? {} : { threads: settings.threads }),
       ...(context.signal ? { signal: context.signal } : {}),
     });
-    const { draft: final, found } = await measure(model, first, settings, pool, log);
+    const { draft: final, found } = await measure(job, first, pool);
     const { plan, rewrite } = final;
-    for (const note of plan.notes) log.info(note);
-    for (const warning of plan.warnings) log.warning(warning);
     const contents = contentsOf(rewrite.encoded, found);
     const layout = layoutModel<StreamJob>(rewrite.model, { output: settings.output, contents });
     writer = new FileWriter(pool);
     const written: WrittenFile[] = [];
     let dataName: string | undefined;
-    if (layout.data) {
-      const data = { ...layout.data, path: output.dataPath };
-      written.push(await writer.write(data, progress(log, 'Writing weights', data.size)));
-      dataName = await output.nameData(written[0]!);
+    try {
+      if (layout.data) {
+        const data = { ...layout.data, path: output.dataPath };
+        written.push(await writer.write(data, progress(log, 'Writing weights', data.size)));
+        dataName = await output.nameData(written[0]!);
+      }
+      const graph = { ...layout.graph(dataName), path: output.graphPath };
+      written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
+    } catch (error) {
+      if (!(error instanceof NonFiniteBlocks)) throw error;
+      await refuseBlocks(error, rewrite.encoded, pool, job);
+      return undefined;
     }
-    const graph = { ...layout.graph(dataName), path: output.graphPath };
-    written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
+    for (const note of plan.notes) log.info(note);
+    for (const warning of plan.warnings) log.warning(warning);
     // The disk catches up while the processor digests.
     const [sources] = await Promise.all([
       settings.sourceDigest
@@ -140,25 +178,19 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     const paths = [settings.output, ...(data ? [data] : [])];
     const result = await report(options, settings, context, { model, plan, sources, written, paths });
     return { ...result, data, table: planText(plan) };
-  } catch (cause) {
-    throw explainWriteError(cause, settings.output);
   } finally {
     await writer?.close();
     await pool?.close();
-    output.abort();
   }
 }
 
 /** Pass 1, and the plan that holds once the values are known. */
 async function measure(
-  model: Model,
+  { model, settings, context: { log }, skip }: Job,
   first: Draft,
-  settings: Settings,
   pool: Pool,
-  log: Log,
 ): Promise<{ draft: Draft; found: Map<Encoded, WeightParameters> }> {
   const known = new Ranges();
-  const skip = new Map<Constant['holder'], string>();
   for (let current = first; ; current = draft(model, settings, { skip })) {
     const { encoded } = current.rewrite;
     const total = known.missing(encoded).reduce((sum, { source }) => sum + source.length, 0);
@@ -223,12 +255,30 @@ function keyOf({ source: _, permutation: __, ...scheme }: WeightJob): string {
   return JSON.stringify(scheme);
 }
 
+/** Blocks meet their values only when they are made: looks at those that turned out to have no scale, as pass 1 would have. */
+async function refuseBlocks(
+  { found }: NonFiniteBlocks,
+  encoded: readonly Encoded[],
+  pool: Pool,
+  { settings, skip, context: { log } }: Job,
+): Promise<void> {
+  const met = encoded.filter(({ encoding }) => {
+    const job = encoding.range ? undefined : encoding.job(undefined);
+    return job?.kind === 'blocks' && found.has(job.job);
+  });
+  const jobs = met.map(({ encoding: { source } }): WeightJob => {
+    return { source, target: 'int8', symmetric: false, reduceRange: false, axis: null };
+  });
+  const ranges = await computeParameters(jobs, pool);
+  for (const [i, each] of met.entries()) refuseValues(each, ranges[i]!, settings, skip, log);
+}
+
 /** Keeps FP32 what has no 8-bit or 16-bit form, where the user allows it. */
 function refuseValues(
   { constant, encoding }: Encoded,
   found: WeightParameters,
   settings: Settings,
-  skip: Map<Constant['holder'], string>,
+  skip: Skipped,
   log: Log,
 ): void {
   const { name, holder } = constant;

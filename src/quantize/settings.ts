@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { InputError } from '../errors.ts';
 import { inputName } from '../receipt/index.ts';
+import type { Method } from './methods/method.ts';
 import { METHODS, type MethodSettings, methodOf } from './methods/registry.ts';
 import { type CommonSettings, type MethodName, oneOf, type QuantizeOptions } from './options.ts';
 
@@ -52,10 +53,15 @@ function methodSettings(options: QuantizeOptions): MethodSettings {
     const names = built.map((each) => `\`${each}\``).join(', ');
     throw new InputError(`Method \`${name}\` is not in this release: use one of ${names}.`);
   }
-  const bits: number = options.bits ?? 8;
-  if (bits === 4) throw new InputError('4-bit weights are not in this release: set `bits` to 8.');
-  if (bits !== 8) throw new InputError(`Input \`bits\` is ${bits}: it can be 8.`);
+  refuseBits(options.bits ?? 8, name, method.bits);
   return { method: method.name, ...method.settings(options) } as MethodSettings;
+}
+
+function refuseBits(bits: number, name: MethodName, allowed: readonly number[] = [8]): void {
+  if (allowed.includes(bits)) return;
+  const other = METHODS.find((method: Method) => method.bits?.includes(bits));
+  const advice = other ? `use \`${other.name}\` for ${bits} bits` : `it can be ${allowed.join(' or ')}`;
+  throw new InputError(`Input \`bits\` is ${bits}, which method \`${name}\` does not do: ${advice}.`);
 }
 
 /** Refuses options that ask for something of another method. */

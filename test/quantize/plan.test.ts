@@ -161,7 +161,7 @@ describe('bad input is one sentence and leaves nothing behind', () => {
       { calibrationData: 'x' },
       /^Input `calibration-data` belongs to method `static`/,
     ],
-    ['4 bits', { bits: 4 }, /^4-bit weights are not in this release/],
+    ['4 bits', { bits: 4 }, /^Input `bits` is 4, which method `dynamic` does not do: use `weight-only`/],
     ['no threads', { threads: 0 }, /^Input `threads` is 0/],
     ['3 bits', { bits: 3 as never }, /^Input `bits` is 3/],
     [

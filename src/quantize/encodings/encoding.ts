@@ -6,7 +6,7 @@ import type { StreamJob, WeightJob, WeightParameters } from '../stream/index.ts'
  * and bytes: who plans and who streams asks it. One object for one constant; nothing in it changes.
  */
 export interface Encoding {
-  /** Family, for whoever has to know whether what is there will do: `integer8`, `float16`. */
+  /** Family, for whoever has to know whether what is there will do: `integer8`, `float16`, `blocks`. */
   readonly kind: string;
   readonly source: TensorRef;
   /** The tensor that holds the elements. */

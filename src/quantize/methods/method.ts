@@ -17,6 +17,8 @@ export interface Method<Name extends string = string, Own extends object = objec
   readonly name: Name;
   /** Options that no other method takes. */
   readonly owns: readonly (keyof QuantizeOptions)[];
+  /** Values of `bits` that it knows. Default: 8. */
+  readonly bits?: readonly number[];
   /** Checks the options it cares about. @throws InputError naming the input, what was found and what to do. */
   settings(options: QuantizeOptions): Own;
   /** `int8` in `<stem>_int8.onnx`. */

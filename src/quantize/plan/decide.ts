@@ -100,7 +100,7 @@ function decideNode(site: Site, exclusion: Exclusion | undefined, grounds: Groun
   for (const form of exclusion ? [] : forms) {
     const weights = form.weights(site);
     const offer = form.offer(site, weights);
-    const against = 'refusal' in offer ? offer.refusal : unsuited(form, site, grounds);
+    const against = 'refusal' in offer ? offer.refusal : unsuited(form, site, weights, grounds);
     if ('becomes' in offer && against === undefined) {
       const reason = refusal === undefined ? offer.becomes : `${offer.becomes}: ${refusal}`;
       if (offer.unless === undefined || form.kind === 'stored') return { ...site, form, reason, weights };
@@ -113,9 +113,15 @@ function decideNode(site: Site, exclusion: Exclusion | undefined, grounds: Groun
 }
 
 /** Why a node does not get a form that would suit it. */
-function unsuited(form: Form, site: Site, { skip, unavailable }: Grounds): string | undefined {
+function unsuited(
+  form: Form,
+  site: Site,
+  weights: readonly Weight[],
+  { skip, unavailable }: Grounds,
+): string | undefined {
   // What is stored is looked at weight by weight.
-  const skipped = form.kind === 'node' ? constantsRead(site).find(({ holder }) => skip.has(holder)) : undefined;
+  const read = form.kind === 'node' ? [...constantsRead(site), ...weights.map(({ constant }) => constant)] : [];
+  const skipped = read.find(({ holder }) => skip.has(holder));
   return skipped ? skip.get(skipped.holder) : unavailable(form);
 }
 

@@ -1,4 +1,4 @@
-export { type BlockJob, type BlockPart, blockGeometry } from './block-geometry.ts';
+export { type BlockGeometry, type BlockJob, type BlockPart, blockGeometry } from './block-geometry.ts';
 export { computeParameters } from './compute-parameters.ts';
 export { digestSources } from './digest-sources.ts';
 export { Pool, type PoolOptions } from './pool.ts';

@@ -1,22 +1,54 @@
-import { type IntegerWeights, integerWeights } from '../../options.ts';
+import { InputError } from '../../../errors.ts';
+import { type IntegerWeights, integerWeights, oneOf, type QuantizeOptions } from '../../options.ts';
 import type { Method } from '../method.ts';
+import { type BlockWeights, blockForm } from './blocks/index.ts';
 import { storedFloat16, storedInteger8 } from './stored.ts';
 
 export { storedInteger8 } from './stored.ts';
 
 export interface WeightOnlySettings {
   weights: IntegerWeights;
+  /** Undefined: one scale a channel. */
+  blocks: BlockWeights | undefined;
 }
 
-/** Weights in 8 bits, which are FLOAT again once the model is loaded. */
+/**
+ * Weights in fewer bits, activations FLOAT. One scale a channel: they are FLOAT again once the model is loaded. In
+ * blocks: they stay as they are, and what has no form in blocks is stored in 8 bits.
+ */
 export const weightOnly: Method<'weight-only', WeightOnlySettings> = {
   name: 'weight-only',
-  owns: [],
-  settings: (options) => ({ weights: integerWeights(options) }),
-  suffix: () => 'int8',
-  describe: ({ weights }) => `weight-only ${weights.type} ${weights.perChannel ? 'per-channel' : 'per-tensor'}`,
-  forms: ({ weights }) => [storedInteger8(weights)],
+  owns: ['blockSize', 'algorithm'],
+  bits: [8, 4],
+  settings(options) {
+    const blocks = blockWeights(options);
+    // Blocks choose the symmetry of their own; `weight-symmetric` is about them where there are any.
+    return { weights: integerWeights(blocks ? { ...options, weightSymmetric: undefined } : options), blocks };
+  },
+  suffix: ({ blocks }) => `int${blocks?.bits ?? 8}`,
+  describe({ weights, blocks }) {
+    if (blocks) return `weight-only int${blocks.bits} blocks of ${blocks.block}${blocks.symmetric ? ' symmetric' : ''}`;
+    return `weight-only ${weights.type} ${weights.perChannel ? 'per-channel' : 'per-tensor'}`;
+  },
+  forms: ({ weights, blocks }) => [...(blocks ? [blockForm(blocks)] : []), storedInteger8(weights)],
 };
+
+/** Sizes that the runtime has kernels for. */
+const BLOCK_SIZES = [16, 32, 64, 128, 256];
+const DEFAULT_BLOCK = 32;
+
+function blockWeights({ bits = 8, blockSize, algorithm, weightSymmetric }: QuantizeOptions): BlockWeights | undefined {
+  if (bits === 8 && blockSize === undefined) {
+    if (algorithm === undefined) return undefined;
+    throw new InputError('Input `algorithm` is about blocks: give `block-size` or `bits: 4` too, or leave it empty.');
+  }
+  const block = blockSize ?? DEFAULT_BLOCK;
+  if (!BLOCK_SIZES.includes(block)) {
+    throw new InputError(`Input \`block-size\` is ${block}: it must be one of ${BLOCK_SIZES.join(', ')}.`);
+  }
+  oneOf('algorithm', algorithm ?? 'rtn', ['rtn']);
+  return { bits, block, symmetric: weightSymmetric ?? false };
+}
 
 /** Weights in half precision, which are FLOAT again once the model is loaded. */
 export const fp16: Method<'fp16', object> = {

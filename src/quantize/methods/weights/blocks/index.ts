@@ -1,0 +1,41 @@
+import { operatorKey } from '../../../../model/index.ts';
+import type { NodeForm } from '../../method.ts';
+import { incompleteness } from '../../site.ts';
+import type { BlockOperator, BlockWeights } from './form.ts';
+import { gather } from './gather.ts';
+import { gemm } from './gemm.ts';
+import { matMul } from './matmul.ts';
+import { transpose } from './transpose.ts';
+
+export type { BlockWeights } from './form.ts';
+
+const OPERATORS: readonly BlockOperator[] = [gather, gemm, matMul, transpose];
+
+const forms: ReadonlyMap<string, BlockOperator> = new Map(OPERATORS.map((form) => [form.key, form]));
+
+/**
+ * Weights in blocks of 4 or 8 bits that are never FLOAT again: MatMulNBits in place of MatMul and Gemm,
+ * GatherBlockQuantized in place of Gather. A table that embeds and projects is stored once.
+ */
+export function blockForm(settings: BlockWeights): NodeForm {
+  return {
+    kind: 'node',
+    name: 'blocks',
+    needs: { opset: 7, operator: 'MatMulNBits' },
+    note:
+      settings.bits === 4
+        ? 'Weights in 4 bits are fastest at one or two rows a product (a token, a frame); from about eight rows 8 bits without `block-size` are faster.'
+        : '8 bits in blocks are for quality: without `block-size` (and with `dynamic`) they are as small and faster.',
+    weights: (site) => forms.get(operatorKey(site.node))?.weights(site) ?? [],
+    offer(site, weights) {
+      const form = forms.get(operatorKey(site.node));
+      if (!form) return { refusal: `${site.node.opType} has no form in blocks` };
+      const refusal = incompleteness(site) ?? form.refusal(site, weights, settings);
+      return refusal === undefined ? { becomes: `becomes ${form.becomes}` } : { refusal };
+    },
+    rewrite(node, place) {
+      forms.get(operatorKey(node))!.rewrite(node, place, settings);
+      return true;
+    },
+  };
+}
