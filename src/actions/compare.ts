@@ -29,6 +29,7 @@ export const compare: Action<'compare'> = async (
       mse: rounded(figures.mse),
       mae: rounded(figures.mae),
       'sqnr-db': rounded(figures.sqnrDb),
+      metric: rounded(figures.metric?.value, 6),
       speedup: rounded(figures.speed.speedup),
       regression: figures.regressions,
       report: result.report,

@@ -321,6 +321,15 @@ const max_mae = {
   "type": "number",
   "description": "Highest mean absolute error. Empty: no limit."
 } as const;
+const metric_command = {
+  "type": "text",
+  "unit": "command",
+  "description": "Program that measures what both models answered, such as mAP or a word error rate, run without a shell as `<command> <reference> <model> <samples>`: folders with a folder per sample and a `.npy` per tensor. Its last line is a number, or JSON with `metric`. Empty: none."
+} as const;
+const min_metric = {
+  "type": "number",
+  "description": "Lowest figure of `metric-command`. Empty: no limit."
+} as const;
 const min_speedup = {
   "type": "number",
   "description": "Lowest speed-up, time of the reference ÷ time of the model. Empty: no limit."
@@ -366,6 +375,10 @@ const sqnr_db = {
   "type": "number",
   "unit": "dB",
   "description": "Signal to quantization noise."
+} as const;
+const metric = {
+  "type": "number",
+  "description": "Figure of `metric-command`; empty without one."
 } as const;
 const speedup = {
   "type": "number",
@@ -611,6 +624,8 @@ export const definitions = {
       'agreement-outputs': agreement_outputs,
       'max-mse': max_mse,
       'max-mae': max_mae,
+      'metric-command': metric_command,
+      'min-metric': min_metric,
       'min-speedup': min_speedup,
       'baseline': baseline,
       'history': {"type":"path","description":"JSON Lines file that this run appends its figures to; the summary shows the trend, and `max-regression-percent` also holds against the median of past runs. Empty: none."},
@@ -627,6 +642,7 @@ export const definitions = {
       'mse': mse,
       'mae': mae,
       'sqnr-db': sqnr_db,
+      'metric': metric,
       'speedup': speedup,
       'regression': {"type":"lines","description":"Figures that are worse than the limit allows, one per line; empty where none is."},
       'report': {"type":"path","description":"Path of the receipt, `<model stem>.compare.json`."},
@@ -721,6 +737,8 @@ export const definitions = {
       'agreement-outputs': agreement_outputs,
       'max-mse': max_mse,
       'max-mae': max_mae,
+      'metric-command': metric_command,
+      'min-metric': min_metric,
       'min-speedup': min_speedup,
       'baseline': baseline,
       'max-regression-percent': max_regression_percent,
@@ -769,6 +787,7 @@ export const definitions = {
       'mse': mse,
       'mae': mae,
       'sqnr-db': sqnr_db,
+      'metric': metric,
       'speedup': speedup,
       'changed': changed,
       'previous-model-path': previous_model_path,

@@ -24,6 +24,7 @@ import { type Execution, Hosts, openModel } from './execution.ts';
 import { outputFigures, overallFigures } from './figures.ts';
 import { fitsTogether, type Load, separateWhereTight } from './fit.ts';
 import { type Gate, judge, ungatedNotes, verdictOf } from './gates.ts';
+import { type Metric, MetricCommand } from './metric.ts';
 import type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 import { assertPast, type Past, readPast, remember, speedLimits } from './past.ts';
 import { assertOutputs, compareQuality, type Quality } from './quality.ts';
@@ -89,10 +90,10 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
   const setup = await prepare(hosts, options, context);
   const { subjects, samples, past } = setup;
   return withScratch(context.temporaryFolder, 'onnx-compare', async (folder) => {
-    const { quality, speed, records } = await measure(setup, hosts, folder, options, context);
+    const { quality, metric, speed, records } = await measure(setup, hosts, folder, options, context);
     const outputs = outputFigures(quality.samples, quality.channels);
     const figures = overallFigures(outputs);
-    const evidence = { figures, outputs, speed, maxSeconds: secondsOf(options) };
+    const evidence = { figures, outputs, metric: metric?.value ?? null, speed, maxSeconds: secondsOf(options) };
     const gates = judge(evidence, options, past.references);
     const verdict = verdictOf(gates);
     const failing = gates.filter(
@@ -114,6 +115,7 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
       outputs,
       reference: sideFigures(subjects.reference, records.reference, speed.referenceP50Ms),
       model: sideFigures(subjects.model, records.model, speed.modelP50Ms),
+      metric,
       speed,
       samples: { count: samples.length, digest: setup.samplesDigest, notes: [...samples.notes, ...past.notes] },
       worstSample: { ...worst, output: figures.worst.output, cosine: figures.worst.cosine },
@@ -137,6 +139,9 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
 
 async function prepare(hosts: Hosts, options: CompareOptions, context: Context): Promise<Setup> {
   assertPast(options);
+  if (options.minMetric !== undefined && !options.metricCommand) {
+    throw new InputError('min-metric needs a program that measures it: give metric-command too.');
+  }
   const subjects = { reference: await readSubject(options.reference), model: await readSubject(options.model) };
   const { reference, model } = subjects;
   assertSameSignature(reference.model, model.model);
@@ -168,6 +173,7 @@ async function executionOf(options: CompareOptions, { log, signal, cache }: Cont
 
 interface Measured {
   quality: Quality;
+  metric: Metric | null;
   speed: Speed;
   records: Record<Side, SideRecord>;
 }
@@ -189,6 +195,7 @@ async function measure(
   const stored = baseline?.stored.outputs ?? null;
   const keep = baseline && !stored ? await stageOutputs(baseline.directory) : undefined;
   try {
+    const program = options.metricCommand ? new MetricCommand(options.metricCommand, folder, samples) : null;
     const quality = await compareQuality(stage, samples, {
       reference: subjects.reference.model,
       rows: { named: options.agreementOutputs ?? [], wanted: options.minAgreement !== undefined },
@@ -197,8 +204,10 @@ async function measure(
       ...(keep ? { keep } : {}),
       ...(context.signal ? { signal: context.signal } : {}),
       sized: (bytes) => separateWhereTight(load, stage, bytes),
+      ...(program ? { answered: (index, expected, actual) => program.add(index, expected, actual) } : {}),
       progress: (done) => context.log.progress({ label: 'Comparing', done, total: samples.length, unit: 'runs' }),
     });
+    const metric = program ? await program.run(options.timeoutSeconds ?? 600, context.signal) : null;
     const speedOptions: SpeedOptions = {
       maxSeconds: secondsOf(options),
       limits: speedLimits(options, past),
@@ -213,7 +222,12 @@ async function measure(
     // Together: waiting for freed memory to be given back is idle time.
     await Promise.all([stage.note('reference'), stage.note('model')]);
     if (baseline && keep) await storeOutputs(baseline.stored, baseline.key, keep, quality.kept);
-    return { quality, speed, records: { reference: referenceRecord(stage, timing), model: stage.records.model! } };
+    return {
+      quality,
+      metric,
+      speed,
+      records: { reference: referenceRecord(stage, timing), model: stage.records.model! },
+    };
   } finally {
     await stage.close();
     if (keep) await rm(keep, { recursive: true, force: true });

@@ -4,7 +4,7 @@ import type { Figures, OutputFigures } from './figures.ts';
 import type { Speed } from './speed.ts';
 
 /** The figures that a limit can be set for. */
-export type FigureName = 'similarity' | 'channelSimilarity' | 'agreement' | 'mse' | 'mae' | 'speedup';
+export type FigureName = 'similarity' | 'channelSimilarity' | 'agreement' | 'mse' | 'mae' | 'metric' | 'speedup';
 
 /** Limits as they were given: an absent one is its default, where it has one; `null` is no gate. */
 export interface Limits {
@@ -13,6 +13,7 @@ export interface Limits {
   minAgreement?: number;
   maxMse?: number;
   maxMae?: number;
+  minMetric?: number;
   minSpeedup?: number;
 }
 
@@ -39,6 +40,8 @@ export interface Reference {
 export interface Evidence {
   figures: Figures;
   outputs: readonly OutputFigures[];
+  /** What the user's own program found; null without one. */
+  metric: number | null;
   speed: Speed;
   maxSeconds: number;
 }
@@ -59,11 +62,10 @@ export function judge(evidence: Evidence, limits: Limits, references: readonly R
 }
 
 /** What the user should know where a limit that nobody gave has no figure to hold. */
-export function ungatedNotes({ figures }: Pick<Evidence, 'figures'>, limits: Limits): string[] {
+export function ungatedNotes(evidence: Evidence, limits: Limits): string[] {
   return FIGURES.flatMap((name) => {
     const { option, byDefault, name: title, absent } = RULES[name];
-    if (byDefault === undefined || limits[option] !== undefined || name === 'speedup' || figures[name] !== null)
-      return [];
+    if (byDefault === undefined || limits[option] !== undefined || figureOf(name, evidence) !== null) return [];
     return [`There is no ${title}, so nothing is held against the default limit ${show(byDefault)}: ${absent}.`];
   });
 }
@@ -137,6 +139,13 @@ const RULES: Record<FigureName, Rule> = {
     bound: 'most',
     advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
   },
+  metric: {
+    option: 'minMetric',
+    name: 'metric',
+    bound: 'least',
+    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or try another method',
+    absent: 'give the program that measures it (metric-command)',
+  },
   speedup: {
     option: 'minSpeedup',
     name: 'speedup',
@@ -149,14 +158,9 @@ const RULES: Record<FigureName, Rule> = {
 /** Every figure that a limit can be set for, and that later runs are held against. */
 export const FIGURES = Object.keys(RULES) as FigureName[];
 
-function gate(
-  { figures, outputs, speed, maxSeconds }: Evidence,
-  name: FigureName,
-  limit: number,
-  source: Gate['source'],
-  stored?: number,
-): Gate {
-  const figure = name === 'speedup' ? speed.speedup : figures[name];
+function gate(evidence: Evidence, name: FigureName, limit: number, source: Gate['source'], stored?: number): Gate {
+  const { outputs, speed, maxSeconds } = evidence;
+  const figure = figureOf(name, evidence);
   const held = { name, figure, limit, source };
   const bound = RULES[name].bound === 'most' ? 'above' : 'below';
   const against =
@@ -184,11 +188,16 @@ function gate(
 }
 
 /** A limit that nobody gave holds only where there is a figure. */
-function limitOf(name: FigureName, limits: Limits, { figures }: Evidence): number | undefined {
+function limitOf(name: FigureName, limits: Limits, evidence: Evidence): number | undefined {
   const { option, byDefault } = RULES[name];
   const given = limits[option];
   if (given !== undefined) return given ?? undefined;
-  return name === 'speedup' || figures[name] !== null ? byDefault : undefined;
+  return figureOf(name, evidence) === null ? undefined : byDefault;
+}
+
+function figureOf(name: FigureName, { figures, metric, speed }: Evidence): number | null {
+  if (name === 'speedup') return speed.speedup;
+  return name === 'metric' ? metric : figures[name];
 }
 
 function passes(name: FigureName, figure: number, limit: number): boolean {

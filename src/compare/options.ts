@@ -5,6 +5,7 @@ import type { Diagnosis } from './diagnosis/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
 import type { Gate } from './gates.ts';
 import type { HistoryEntry } from './history.ts';
+import type { Metric } from './metric.ts';
 import type { Speed } from './speed.ts';
 
 /** The inputs of the action, in camelCase; an absent limit is no gate. */
@@ -40,6 +41,9 @@ export interface CompareOptions {
   agreementOutputs?: readonly string[];
   maxMse?: number;
   maxMae?: number;
+  /** Program that measures what both models answered (see `MetricCommand`), run without a shell. */
+  metricCommand?: string;
+  minMetric?: number;
   minSpeedup?: number;
   /** Folder of stored reference outputs and times. */
   baseline?: string;
@@ -86,6 +90,8 @@ export interface CompareFigures extends Figures {
   outputs: OutputFigures[];
   reference: SideFigures;
   model: SideFigures;
+  /** What `metric-command` found; null without one. */
+  metric: Metric | null;
   speed: Speed;
   samples: { count: number; digest: string; notes: string[] };
   /** The worst sample, by name, and where it was saved. */

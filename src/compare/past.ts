@@ -147,6 +147,7 @@ function pastFigures(
 
 /** The figures that later runs are held against; those that this run does not have are absent. */
 function figuresOf(results: CompareFigures): Partial<Record<FigureName, number>> {
-  const all = FIGURES.map((name) => [name, name === 'speedup' ? results.speed.speedup : results[name]] as const);
+  const figures = { ...results, speedup: results.speed.speedup, metric: results.metric?.value ?? null };
+  const all = FIGURES.map((name) => [name, figures[name]] as const);
   return Object.fromEntries(all.filter(([, value]) => value !== null));
 }

@@ -25,6 +25,8 @@ export interface QualityOptions {
   keep?: string;
   /** Called with the bytes of all outputs of one inference once they are known, before the second model is loaded. */
   sized: (outputBytes: number) => Promise<void>;
+  /** Called with what both answered to a sample, whose files the next sample overwrites. */
+  answered?: (index: number, reference: StoredTensor[], model: StoredTensor[]) => Promise<void>;
   progress: (samples: number) => void;
   signal?: AbortSignal;
 }
@@ -108,6 +110,7 @@ export async function compareQuality(stage: Stage, samples: Samples, options: Qu
         compared.push(await compareOutputs(output, counterpart, settings));
       }
       quality.comparingMs += performance.now() - before;
+      await options.answered?.(index, expected, actual);
       quality.samples.push(compared);
       if (keep) quality.kept.push(expected);
       options.progress(quality.samples.length);
@@ -133,6 +136,15 @@ function channelsOf(outputs: readonly StoredTensor[], notes: string[]): Map<stri
     else channels.set(name, new Channels());
   }
   return channels;
+}
+
+/** @throws InputError where a folder cannot take so many bytes; `what` begins the sentence */
+export async function assertSpace(folder: string, bytes: number, what: string): Promise<void> {
+  const { freeBytes } = await spoolSpace(folder);
+  if (bytes + RESERVE <= freeBytes) return;
+  throw new InputError(
+    `${what}, ${megabytes(bytes)} in ${folder}, which has ${megabytes(freeBytes)} free: make room there, point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk, or give fewer samples (count).`,
+  );
 }
 
 /** @throws InputError where a folder cannot take what a comparison writes at least: one output of each model */

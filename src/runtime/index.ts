@@ -36,6 +36,7 @@ export {
   TIMED_SAMPLES,
   timedFeeds,
 } from './samples/index.ts';
+export { npyHeader } from './samples/npy.ts';
 export { givenShapes, parseDims } from './samples/options.ts';
 export { makeScratch, withScratch } from './scratch.ts';
 export {

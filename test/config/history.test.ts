@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { splitCommand } from '../../src/config/service/argv.ts';
 import { readHistory } from '../../src/config/states/history.ts';
+import { splitCommand } from '../../src/program.ts';
 import { silentLog } from '../../src/receipt/index.ts';
 import { remember } from './support/site.ts';
 

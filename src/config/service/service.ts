@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError, messageOf } from '../../errors.ts';
+import { runProgram, splitCommand } from '../../program.ts';
 import type { Log } from '../../receipt/index.ts';
 import { graphSha256, modelFile } from '../evidence/models.ts';
 import { splitKey } from '../yaml/keys.ts';
-import { splitCommand } from './argv.ts';
 
 /** How the service that reads the config is restarted and asked. */
 export interface ServiceOptions {
@@ -70,7 +69,6 @@ export interface Service {
   watch(target: Target, context: ServiceContext): Promise<Step | undefined>;
 }
 
-const OUTPUT_BYTES = 16_384;
 const ASK_TIMEOUT_MS = 10_000;
 /** A service that misses one answer is busy; one that misses three in a row is not stable. */
 const WATCH_MISSES = 3;
@@ -111,7 +109,10 @@ export function openService(options: ServiceOptions): Service {
     asks,
     async restart(phase, { log, projectRoot }) {
       log.info(`Restarting: ${options.restartCommand}`);
-      const run = await runCommand(restartArgv!, (options.restartTimeout ?? 120) * 1000, projectRoot);
+      const run = await runProgram(restartArgv!, {
+        limitMs: (options.restartTimeout ?? 120) * 1000,
+        cwd: projectRoot,
+      });
       return { phase, name: 'restart', ok: run.ok, ms: run.ms, detail: run.detail };
     },
     async health(phase, target, context) {
@@ -226,71 +227,8 @@ async function askUrl(url: string, limitMs: number): Promise<Answer> {
 }
 
 async function askCommand(argv: string[], limitMs: number, cwd: string): Promise<Answer> {
-  const run = await runCommand(argv, limitMs, cwd);
+  const run = await runProgram(argv, { limitMs, cwd });
   return { ok: run.ok, detail: run.ok ? 'exit 0' : run.detail, body: run.stdout };
-}
-
-interface CommandRun {
-  ok: boolean;
-  ms: number;
-  stdout: string;
-  /** Exit and the end of what it printed. */
-  detail: string;
-}
-
-/** Runs a program without a shell, with a time limit for it and all that it starts. */
-function runCommand(argv: string[], limitMs: number, cwd: string): Promise<CommandRun> {
-  const started = performance.now();
-  const [program, ...rest] = argv as [string, ...string[]];
-  return new Promise((resolve) => {
-    const ownGroup = process.platform !== 'win32';
-    const child = spawn(program, rest, {
-      cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: ownGroup,
-      windowsHide: true,
-    });
-    let stdout = '';
-    let output = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout = (stdout + text).slice(0, 2 ** 20);
-      output = (output + text).slice(-OUTPUT_BYTES);
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      output = (output + text).slice(-OUTPUT_BYTES);
-    });
-    const finish = (ok: boolean, how: string) => {
-      clearTimeout(timer);
-      // A service started in the background may keep the pipes; they must not keep us.
-      child.stdout.destroy();
-      child.stderr.destroy();
-      const said = output.trim() === '' ? '' : `\n${output.trim()}`;
-      resolve({ ok, ms: performance.now() - started, stdout, detail: `${how}${said}` });
-    };
-    let expired = false;
-    const timer = setTimeout(() => {
-      expired = true;
-      try {
-        if (ownGroup && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-        else child.kill('SIGKILL');
-      } catch {
-        child.kill('SIGKILL'); // The group is gone already.
-      }
-    }, limitMs);
-    child.on('error', (error) => finish(false, `'${program}' cannot be run (${error.message})`));
-    child.on('exit', (code, signal) => {
-      const how = expired ? `stopped after ${limitMs} ms` : signal ? `ended by ${signal}` : `exit ${code}`;
-      // What is still in the pipes of a program that has ended is there within a moment.
-      const drained = Promise.all([ended(child.stdout), ended(child.stderr)]);
-      void Promise.race([drained, sleep(200)]).then(() => finish(code === 0 && !expired, how));
-    });
-  });
-}
-
-function ended(stream: NodeJS.ReadableStream): Promise<void> {
-  return new Promise((resolve) => {
-    stream.on('end', resolve).on('close', resolve);
-  });
 }
 
 function excerpt(text: string): string {

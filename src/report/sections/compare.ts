@@ -82,6 +82,7 @@ const LABELS: Record<string, string> = {
   mae: 'Mean absolute error',
   maxAbs: 'Largest error',
   sqnrDb: 'Signal to noise',
+  metric: 'Own metric',
   speedup: 'Speed-up',
   finite: 'Values that are not finite',
   exact: 'Unequal elements',
@@ -94,7 +95,11 @@ function show(name: string, value: number | undefined): string {
 
 /** Figures that no limit was set for. */
 function ungated(results: Fields, gated: readonly GateRow[]): GateRow[] {
-  const figures: Record<string, unknown> = { ...results, speedup: fields(results.speed).speedup };
+  const figures: Record<string, unknown> = {
+    ...results,
+    metric: fields(results.metric).value,
+    speedup: fields(results.speed).speedup,
+  };
   return Object.entries(LABELS).flatMap(([key, name]): GateRow[] => {
     const value = numberOf(figures[key]);
     if (value === undefined || gated.some((gate) => gate.name === name)) return [];

@@ -53,6 +53,23 @@ export function parseNpy(bytes: Uint8Array, file: string): Tensor {
   return { dtype, dims, data };
 }
 
+/** What stands before the data of a NumPy array file (format 1.0) of little-endian, contiguous, row-major data. */
+export function npyHeader(dtype: DType, dims: readonly number[]): Uint8Array {
+  const descr = Object.entries(NPY_DTYPES).find(([, name]) => name === dtype)?.[0];
+  if (!descr) throw new TypeError(`NumPy has no plain array of ${dtype}`);
+  const order = descr.endsWith('1') ? '|' : '<';
+  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`;
+  const text = `{'descr': '${order}${descr}', 'fortran_order': False, 'shape': ${shape}, }`;
+  // The data begin at a multiple of 64 bytes, after a line feed.
+  const length = Math.ceil((10 + text.length + 1) / 64) * 64;
+  const header = Buffer.alloc(length, ' ');
+  header.write('\x93NUMPY\x01\x00', 'latin1');
+  header.writeUInt16LE(length - 10, 8);
+  header.write(text, 10, 'latin1');
+  header.write('\n', length - 1, 'latin1');
+  return header;
+}
+
 /** An array with one dimension more than its input is a stack of samples along the first; any other is one sample. */
 export function unstack(tensor: Tensor, input: ValueInfo | undefined): Tensor[] {
   if (!input || tensor.dims.length !== input.dims.length + 1) return [tensor];
