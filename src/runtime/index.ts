@@ -25,7 +25,9 @@ export {
 } from './intervals.ts';
 export { type CacheService, type ResolveOptions, resolveRuntime } from './locate.ts';
 export { availableMemory, memoryOf } from './memory.ts';
-export type { MeasureOptions, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
+export { createObserver, edgesOf, type Observer } from './observe/observer.ts';
+export type { Bins, Observed, Tap } from './observe/types.ts';
+export type { MeasureOptions, ObserveAnswer, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
 export { generateFeeds } from './samples/generate.ts';
 export {
   loadSamples,

@@ -1,4 +1,5 @@
 import type { HostActivity } from './host-activity.ts';
+import type { Observed, Tap } from './observe/types.ts';
 import type {
   Feeds,
   OutputSummary,
@@ -16,6 +17,7 @@ export type Request =
   | { kind: 'run'; inputs: Inputs; outputs: OutputMode; fetch?: string[]; directory?: string }
   | ({ kind: 'measure'; inputs: Inputs[] } & Required<MeasureOptions>)
   | { kind: 'rest' }
+  | { kind: 'observe'; inputs: Inputs; taps: Tap[] }
   | { kind: 'memory' }
   | { kind: 'profile' }
   | { kind: 'close' };
@@ -71,6 +73,14 @@ export interface RunAnswer {
   releaseMs: number;
 }
 
+export interface ObserveAnswer {
+  /** Milliseconds of the inference, and of measuring its values. */
+  ms: number;
+  handlingMs: number;
+  /** In the order of the taps. */
+  observed: Observed[];
+}
+
 export interface MeasureAnswer {
   /** Milliseconds of all inferences, those of the warm-up too, and of giving their outputs' memory back. */
   ownMs: number;
@@ -84,6 +94,7 @@ export interface Answers {
   preload: null;
   open: OpenAnswer;
   run: RunAnswer;
+  observe: ObserveAnswer;
   measure: MeasureAnswer;
   rest: null;
   memory: ProcessMemory;

@@ -12,12 +12,14 @@ import { Worker } from 'node:worker_threads';
 import { bytesOf, declaredSize, type NumericArray, viewAs } from './dtype.ts';
 import { activityBetween, type HostActivity, type HostCounters, hostCounters } from './host-activity.ts';
 import { ownMemory } from './memory.ts';
+import { createObserver, type Observer } from './observe/observer.ts';
 import type {
   Answers,
   ChildFailure,
   FromChild,
   Inputs,
   MeasureAnswer,
+  ObserveAnswer,
   OpenAnswer,
   OpenRequest,
   Request,
@@ -89,6 +91,7 @@ class SessionProcess {
   #firstMs: number | undefined;
   #runtimeMs = 0;
   #loadedAt: HostCounters | undefined;
+  #observer: Observer | undefined;
   readonly #kept = new Map<number, Record<string, unknown>>();
 
   async handle(request: Request, alive: () => void): Promise<Answers[keyof Answers]> {
@@ -105,6 +108,8 @@ class SessionProcess {
       case 'rest':
         await untilIdle();
         return null;
+      case 'observe':
+        return this.#observe(request);
       case 'memory':
         this.#kept.clear();
         return settledMemory();
@@ -160,6 +165,25 @@ class SessionProcess {
     const handlingMs = performance.now() - before;
     await release(bytes);
     return { ms, summaries, spooled, handlingMs, releaseMs: performance.now() - before - handlingMs };
+  }
+
+  async #observe({ inputs, taps }: Extract<Request, { kind: 'observe' }>): Promise<ObserveAnswer> {
+    const { ort, session } = this.#opened();
+    this.#observer ??= createObserver();
+    const names = taps.map(({ name }) => name);
+    const { ms, outputs } = await timedRun(session, this.#feeds(ort, inputs), names);
+    const before = performance.now();
+    const observed = [];
+    let bytes = 0;
+    for (const tap of taps) {
+      const output = outputs[tap.name]!;
+      bytes += Array.isArray(output.data) ? 0 : output.data.byteLength;
+      observed.push(this.#observer.observe(tap, output));
+      delete outputs[tap.name];
+    }
+    const handlingMs = performance.now() - before;
+    await release(bytes);
+    return { ms, handlingMs, observed };
   }
 
   #feeds(ort: Ort, inputs: Inputs): Record<string, unknown> {

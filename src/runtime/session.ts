@@ -11,11 +11,13 @@ import { type Log, silentLog } from '../receipt/index.ts';
 import { bytesOfFeeds } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';
+import type { Tap } from './observe/types.ts';
 import type {
   Answers,
   FromChild,
   Inputs,
   MeasureOptions,
+  ObserveAnswer,
   OpenAnswer,
   OutputMode,
   Request,
@@ -92,6 +94,8 @@ export interface Session {
   readonly ownMs: number;
   /** One inference. Throws `SessionError`. */
   run(feeds: Feeds, options?: RunOptions): Promise<RunAnswer>;
+  /** One inference whose outputs, taps among them, are measured in the child. Throws `SessionError`. */
+  observe(feeds: Feeds, taps: Tap[]): Promise<ObserveAnswer>;
   /** Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. Throws `SessionError`. */
   measure(feeds: readonly Feeds[], options: MeasureOptions): Promise<Timings>;
   /**
@@ -211,6 +215,11 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
       const inputs = sent.inputsOf(feeds);
       const answer = await child.ask('run', { kind: 'run', inputs, outputs, directory, ...(fetch ? { fetch } : {}) });
       ownMs += answer.ms + answer.releaseMs;
+      return answer;
+    },
+    async observe(feeds, taps) {
+      const answer = await child.ask('observe', { kind: 'observe', inputs: sent.inputsOf(feeds), taps });
+      ownMs += answer.ms;
       return answer;
     },
     async measure(feeds, { minSeconds = 0, ...options }) {

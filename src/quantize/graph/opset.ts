@@ -25,22 +25,23 @@ import {
 /** The oldest operator set that this raises: before it, broadcasting was an attribute. */
 const OLDEST = 7;
 
-/** The newest operator set that this raises to. */
-const NEWEST = 11;
+/** The newest operator set that this raises to: the first with scales per channel. */
+const NEWEST = 13;
 
 /**
- * A model of operator set 7 to 10 as one of operator set 11, or what stands in the way. Between them these operators
- * changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
- * Slice, TopK, Dropout and Upsample in 10; BatchNormalization and Scan in 9; Clip, Pad, Resize and Scatter in 11.
+ * A model of operator set 7 or later as one of `target`, or what stands in the way; a later one is left as it is. Between
+ * them these operators changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
+ * BatchNormalization and Scan in 9; Slice, TopK, Dropout and Upsample in 10; Clip, Pad, Resize and Scatter in 11; Dropout
+ * in 12; Squeeze, Unsqueeze, ReduceSum, Split, Softmax, LogSoftmax and Hardmax in 13.
  */
-export function raiseOpset(model: Model, target: number): { model: Model } | { obstacle: string } {
-  const from = opsetOf(model.proto);
-  if (target > NEWEST) return { obstacle: `operator sets are raised to ${NEWEST} at most` };
+/** The newest operator set that this raises to: the first with scales per channel. */
+const NEWEST = 13;
   if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
   if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
   const index = indexGraphs(model);
   const raiser: Raiser = {
     from,
+    target,
     index,
     unique: uniqueNames(index),
     onlyFloat: isOnlyFloat(model, index),
@@ -67,6 +68,7 @@ class Obstacle extends Error {}
 
 interface Raiser {
   from: number;
+  target: number;
   index: GraphIndex;
   unique: (wanted: string) => string;
   /** No value of the model can be of another float type than FLOAT. */
@@ -79,11 +81,18 @@ interface Place {
   scope: GraphScope;
   raiser: Raiser;
   initializers: TensorProto[];
+  /** Nodes that a node needs around it. */
+  before: NodeProto[];
+  after: NodeProto[];
 }
 
 function raiseGraph(scope: GraphScope, raiser: Raiser): GraphProto {
   const initializers: TensorProto[] = [];
-  const nodes = scope.graph.node.map((node) => raiseNode(node, { scope, raiser, initializers }));
+  const nodes = scope.graph.node.flatMap((node) => {
+    const place: Place = { scope, raiser, initializers, before: [], after: [] };
+    const raised = raiseNode(node, place);
+    return [...place.before, raised, ...place.after];
+  });
   const graph = carried(shallowCopy(scope.graph), scope.graph, raiser);
   graph.node = nodes;
   graph.initializer = [...scope.graph.initializer, ...initializers];
@@ -91,9 +100,9 @@ function raiseGraph(scope: GraphScope, raiser: Raiser): GraphProto {
 }
 
 function raiseNode(original: NodeProto, place: Place): NodeProto {
-  const rule = RULES[operatorKey(original)];
+  const rules = [RULES, LATER_RULES].flatMap((table) => table[operatorKey(original)] ?? []);
   const hasGraphs = [...subgraphsOf(original)].length > 0;
-  if (!rule && !hasGraphs) return original;
+  if (rules.length === 0 && !hasGraphs) return original;
   const { raiser } = place;
   const node = carried(shallowCopy(original), original, raiser);
   node.input = [...original.input];
@@ -105,7 +114,9 @@ function raiseNode(original: NodeProto, place: Place): NodeProto {
     if (attribute.graphs.length > 0) changed.graphs = attribute.graphs.map(raised);
     return changed;
   });
-  if (rule && raiser.from < rule.changedIn) rule.raise(node, place);
+  for (const rule of rules) {
+    if (raiser.from < rule.changedIn && rule.changedIn <= raiser.target) rule.raise(node, place);
+  }
   return node;
 }
 
@@ -115,6 +126,7 @@ interface Rule {
   raise(node: NodeProto, place: Place): void;
 }
 
+/** Changes up to operator set 11. */
 const RULES: Record<string, Rule> = {
   BatchNormalization: {
     changedIn: 9,
@@ -196,6 +208,54 @@ const RULES: Record<string, Rule> = {
     },
   },
 };
+
+/** Changes from operator set 12 on. */
+const LATER_RULES: Record<string, Rule> = {
+  Dropout: { changedIn: 12, raise: (node) => removeAttributes(node, ['ratio', 'seed']) },
+  Hardmax: { changedIn: 13, raise: raiseSoftmax },
+  LogSoftmax: { changedIn: 13, raise: raiseSoftmax },
+  ReduceSum: { changedIn: 13, raise: (node, place) => listToInput(node, 'axes', place) },
+  Softmax: { changedIn: 13, raise: raiseSoftmax },
+  Split: { changedIn: 13, raise: (node, place) => listToInput(node, 'split', place) },
+  Squeeze: { changedIn: 13, raise: (node, place) => listToInput(node, 'axes', place) },
+  Unsqueeze: { changedIn: 13, raise: (node, place) => listToInput(node, 'axes', place) },
+};
+
+function listToInput(node: NodeProto, name: string, place: Place): void {
+  if (!attributeOf(node, name)) return;
+  node.input = [node.input[0]!, added(place, int64Tensor(nameFor(node, name, place), intsOf(node, name)))];
+  removeAttributes(node, [name]);
+}
+
+/**
+ * Before 13 all axes from `axis` (1 by default) on counted as one; since then it is the only one (−1 by default). Where
+ * it is not known to be the last, the input is made a matrix for it.
+ */
+function raiseSoftmax(node: NodeProto, place: Place): void {
+  const axis = intOf(node, 'axis', 1);
+  const [input, output] = [node.input[0]!, node.output[0]!];
+  const rank = rankOf(input, place) ?? rankOf(output, place);
+  removeAttributes(node, ['axis']);
+  node.attribute = [...node.attribute, intAttribute('axis', -1)];
+  if (axis === -1 || axis + 1 === rank) return;
+  const [matrix, result, shape] = ['matrix', 'result', 'shape'].map((part) => nameFor(node, part, place)) as [
+    string,
+    string,
+    string,
+  ];
+  node.input = [matrix];
+  node.output = [result];
+  place.before.push(
+    makeNode('Flatten', [input], [matrix], { attributes: [intAttribute('axis', axis)] }),
+    makeNode('Shape', [input], [shape]),
+  );
+  place.after.push(makeNode('Reshape', [result, shape], [output]));
+}
+
+function rankOf(name: string, { scope: { graph } }: Place): number | undefined {
+  const type = [...graph.output, ...graph.valueInfo, ...graph.input].find((value) => value.name === name)?.type?.value;
+  return type?.case === 'tensorType' ? type.value.shape?.dim.length : undefined;
+}
 
 function raiseResize(node: NodeProto, place: Place): void {
   // Nearest rounded towards the larger image then; for shrinking no mode of today is known to do the same.

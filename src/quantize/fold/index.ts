@@ -1,0 +1,1 @@
+export { type Folded, foldModel } from './fold.ts';
