@@ -1,4 +1,4 @@
-import { type GraphProto, type Model, type NodeProto, subgraphsOf } from '../../model/index.ts';
+import { type GraphProto, indexGraphs, type Model, type NodeProto, subgraphsOf, uniqueNames } from '../../model/index.ts';
 import { shallowCopy } from '../protos.ts';
 import { foldAffine } from './affine.ts';
 import { MutableGraph } from './mutable-graph.ts';
@@ -25,10 +25,10 @@ export interface Folded {
  */
 export function foldModel(source: Model, scratch: string): Folded {
   const model: Model = { ...source, tensors: new Map(source.tensors), omitted: new Map(source.omitted) };
-  const names = new Set(namesOf(source.proto.graph!));
+  const unique = uniqueNames(indexGraphs(source));
   let convolutions = 0;
   const visit = (graph: GraphProto, parent: MutableGraph | undefined): GraphProto => {
-    const mutable = new MutableGraph(graph, model, names, parent);
+    const mutable = new MutableGraph(graph, model, unique, parent);
     const weights = new Weights();
     settle(mutable, weights);
     weights.write(mutable, scratch);
@@ -69,12 +69,4 @@ function countNodes(graph: GraphProto): number {
     for (const { graph: inner } of subgraphsOf(node)) count += countNodes(inner);
   }
   return count;
-}
-
-function* namesOf(graph: GraphProto): Generator<string> {
-  for (const { name } of [...graph.input, ...graph.output, ...graph.valueInfo, ...graph.initializer]) yield name;
-  for (const node of graph.node) {
-    yield* [node.name, ...node.input, ...node.output];
-    for (const { graph: inner } of subgraphsOf(node)) yield* namesOf(inner);
-  }
 }

@@ -6,11 +6,12 @@ import {
   type GraphProto,
   type Model,
   type NodeProto,
+  operatorKey,
   subgraphsOf,
   type TensorProto,
   type TensorRef,
 } from '../../model/index.ts';
-import { operatorKey, shallowCopy } from '../protos.ts';
+import { shallowCopy } from '../protos.ts';
 
 /** Constants of at most so many bytes are read for their values while patterns are looked for. */
 const SMALL_BYTES = 2 ** 20;
@@ -38,17 +39,17 @@ export class MutableGraph {
   /** Names whose last reader went away. */
   readonly #released = new Set<string>();
 
-  readonly #names: Set<string>;
+  /** Makes a name that nothing in the model has. */
+  readonly unique: (wanted: string) => string;
 
-  /** `names` are those in use anywhere in the model. */
   constructor(
     graph: GraphProto,
     model: Pick<Model, 'tensors' | 'omitted'>,
-    names: Set<string>,
+    unique: (wanted: string) => string,
     parent: MutableGraph | undefined,
   ) {
     this.graph = graph;
-    this.#names = names;
+    this.unique = unique;
     this.parent = parent;
     this.#tensors = model.tensors;
     this.#omitted = model.omitted;
@@ -160,14 +161,6 @@ export class MutableGraph {
     }
     this.rewire(producer, { output: producer.output.map((name) => (name === kept ? gone : name)) });
     return true;
-  }
-
-  /** A name that nothing in the model has. */
-  unique(wanted: string): string {
-    let name = wanted;
-    for (let n = 1; this.#names.has(name); n += 1) name = `${wanted}_${n}`;
-    this.#names.add(name);
-    return name;
   }
 
   /** A new initializer; its bytes are in it unless `ref` says where. */

@@ -45,6 +45,7 @@ const NEWEST = 13;
     index,
     unique: uniqueNames(index),
     onlyFloat: isOnlyFloat(model, index),
+    tensors: new Map(model.tensors),
     omitted: new Map(model.omitted),
   };
   try {
@@ -56,7 +57,7 @@ const NEWEST = 13;
       raised.version = BigInt(target);
       return raised;
     });
-    return { model: { ...model, proto, omitted: raiser.omitted } };
+    return { model: { ...model, proto, tensors: raiser.tensors, omitted: raiser.omitted } };
   } catch (error) {
     if (error instanceof Obstacle) return { obstacle: error.message };
     throw error;
@@ -73,6 +74,7 @@ interface Raiser {
   unique: (wanted: string) => string;
   /** No value of the model can be of another float type than FLOAT. */
   onlyFloat: boolean;
+  tensors: Model['tensors'];
   omitted: Model['omitted'];
 }
 
@@ -316,8 +318,11 @@ function nameFor(node: NodeProto, part: string, { raiser }: Place): string {
   return raiser.unique(`${node.output[0] ?? node.name}_${part}`);
 }
 
-function added({ initializers }: Place, tensor: TensorProto): string {
+function added({ initializers, raiser }: Place, tensor: TensorProto): string {
   initializers.push(tensor);
+  const { name, dataType: dtype, rawData: bytes } = tensor;
+  const dims = tensor.dims.map(Number);
+  raiser.tensors.set(tensor, { name, dtype, dims, length: bytes.length, source: { kind: 'bytes', bytes } });
   return tensor.name;
 }
 

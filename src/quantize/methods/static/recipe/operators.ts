@@ -12,7 +12,7 @@ export interface StaticOperator {
   activations(node: NodeProto): number[];
   /** The range of its output, where the operator itself bounds it. */
   bounds?: { low: number; high: number };
-  /** Nanoseconds per element of its output in FLOAT and in 8 bits, one thread; `weighted`: see `costOfProduct`. */
+  /** Nanoseconds per element in FLOAT and in 8 bits, one thread; products: see `costOfProduct`. */
   float: number;
   eight: number;
   /** Why a node cannot, or undefined. */
@@ -32,8 +32,8 @@ const moves = (float: number, eight: number, refuse?: StaticOperator['refuse']):
 });
 
 /**
- * Every operator with an 8-bit kernel that pays on ONNX Runtime's CPU provider. Times were measured with 64 channels of
- * 80 × 80 on a CPU with VNNI; only their proportions matter.
+ * Every operator with an 8-bit kernel on ONNX Runtime's CPU provider. Times are from profiles of convolutional models on a
+ * CPU with VNNI; only their proportions matter.
  */
 export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
   Conv: { kind: 'weighted', activations: first, float: 0, eight: 0, refuse: refuseConv },
@@ -44,14 +44,14 @@ export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
   Concat: { kind: 'values', activations: all, float: 0.1, eight: 0.06 },
   Sigmoid: { kind: 'values', activations: first, bounds: { low: 0, high: 1 }, float: 0.29, eight: 0.25 },
   LeakyRelu: { kind: 'values', activations: first, float: 0.16, eight: 0.25 },
-  AveragePool: { kind: 'values', activations: first, float: 0.21, eight: 23 },
+  AveragePool: { kind: 'values', activations: first, float: 0.21, eight: 20 },
   GlobalAveragePool: { kind: 'values', activations: first, float: 0.06, eight: 0.04 },
   Softmax: { kind: 'values', activations: first, bounds: { low: 0, high: 1 }, float: 0.42, eight: 2.74 },
   HardSigmoid: { kind: 'gate', activations: first, bounds: { low: 0, high: 1 }, float: 0.15, eight: 0.03, refuse: refuseGate },
   Relu: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
   Clip: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
-  MaxPool: moves(0.21, 0.3, refuseMaxPool),
-  Resize: moves(0.3, 0.3, refuseResize),
+  MaxPool: moves(0.21, 12, refuseMaxPool),
+  Resize: moves(0.3, 1.3, refuseResize),
   Transpose: moves(0.2, 0.1),
   Reshape: moves(0, 0),
   Squeeze: moves(0, 0),
@@ -76,15 +76,28 @@ export const NODE_COST = 2500;
 export const QUANTIZE_COST = 0.17;
 export const DEQUANTIZE_COST = 0.15;
 
-/** Nanoseconds of a product with `macs` multiplications, `depth` of them per element of the output, one thread. */
-export function costOfProduct(
-  { depthwise, channels }: { depthwise: boolean; channels: number },
-  macs: number,
-): { float: number; eight: number } {
-  if (depthwise) return { float: 0.045 * macs, eight: 0.045 * macs };
+/** An integer product: multiplications for an element of its output, channels of in- and output, taps of its kernel. */
+export interface ProductShape {
+  /** Elements of the output. */
+  size: number;
+  depth: number;
+  inputs: number;
+  outputs: number;
+  taps: number;
+}
+
+/** Channels that FLOAT convolutions compute together. */
+const BLOCK = 16;
+
+/** Nanoseconds of a product in FLOAT and in 8 bits, one thread. `inputs` are those of one group. */
+export function costOfProduct({ size, depth, inputs, outputs, taps }: ProductShape): { float: number; eight: number } {
+  const macs = size * depth;
+  if (inputs === 1 && taps > 1) return { float: 0.018 * macs + 0.05 * size, eight: 0.048 * macs };
   // Few input channels fill no vector of integers.
-  if (channels < 8) return { float: 0.025 * macs, eight: 0.056 * macs };
-  return { float: 0.019 * macs, eight: 0.0055 * macs };
+  if (inputs < 8 && taps > 1) return { float: 0.025 * macs, eight: 0.056 * macs };
+  const padded = taps > 0 ? (Math.ceil(outputs / BLOCK) * BLOCK) / outputs : 1;
+  const gathered = taps > 1 ? (0.7 * taps * size) / outputs : 0;
+  return { float: 0.018 * macs * padded + 0.05 * size, eight: 0.0047 * macs + 0.075 * size + gathered };
 }
 
 function refuseConv(node: NodeProto): string | undefined {
