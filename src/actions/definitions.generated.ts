@@ -78,17 +78,34 @@ const allow_non_finite = {
 } as const;
 const calibration_data = {
   "type": "path",
-  "description": "Samples for `static`, in the forms that `samples` of validate takes."
+  "description": "Inputs that `static` watches the model at work on, like those of production, in the forms that `samples` of validate takes; `generated` makes some up, for a trial only."
 } as const;
 const calibration_method = {
   "type": "choice",
   "values": [
+    "percentile",
     "minmax",
     "entropy",
-    "percentile"
+    "mse"
   ],
-  "description": "How `static` turns observed activations into ranges.",
-  "default": "minmax"
+  "description": "How `static` turns what it saw of an activation into a range. Empty: percentile."
+} as const;
+const calibration_percentile = {
+  "type": "number",
+  "unit": "50 to 100",
+  "description": "Share of an activation's magnitudes that its range holds, for `percentile`. Empty: 99.999."
+} as const;
+const activation_type = {
+  "type": "choice",
+  "values": [
+    "uint8",
+    "int8"
+  ],
+  "description": "Type of `static` activations; int8 is slower on x86. Empty: uint8."
+} as const;
+const fold = {
+  "type": "boolean",
+  "description": "Simplify the graph first, for `static`: BatchNormalization and constants into convolutions, what changes nothing out. Empty: true."
 } as const;
 const threads = {
   "type": "integer",
@@ -524,6 +541,11 @@ export const definitions = {
       'allow-non-finite': allow_non_finite,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,
+      'calibration-percentile': calibration_percentile,
+      'activation-type': activation_type,
+      'fold': fold,
+      'dims': {"type":"text","unit":"name=size","description":"Sizes of open dimensions where calibration inputs are generated, as `batch=1,seq=16`."},
+      'ranges': {"type":"text","unit":"input=low..high","description":"Ranges of generated calibration inputs, as `audio_codes=0..1023`."},
       'min-similarity': {"type":"number","unit":"0 to 1","description":"Cosine similarity that `auto` must keep; an error with any other method. Empty: 0.98 for `auto`."},
       'threads': threads,
       'source-digest': {"type":"boolean","description":"Name the source by its SHA-256 in the receipt, which takes longer than quantizing where cores are few.","default":"true"},
@@ -710,6 +732,9 @@ export const definitions = {
       'allow-non-finite': allow_non_finite,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,
+      'calibration-percentile': calibration_percentile,
+      'activation-type': activation_type,
+      'fold': fold,
       'manifest': {"type":"path","description":"Manifest to write and verify. Empty: `SHA256SUMS` beside the output."},
       'samples': samples,
       'dims': dims,

@@ -1,6 +1,6 @@
 import { InputError } from '../errors.ts';
 
-/** What `method` may be. `auto` and `static` are not in this release. */
+/** What `method` may be. `auto` is not in this release. */
 export type MethodName = 'dynamic' | 'static' | 'weight-only' | 'fp16' | 'auto';
 
 /** The inputs of the action, in camelCase. Empty lists and absent values mean the defaults. */
@@ -28,7 +28,15 @@ export interface QuantizeOptions {
   /** Copy the model where nothing in it can be quantized, instead of refusing it. */
   allowNothing?: boolean | undefined;
   calibrationData?: string | undefined;
-  calibrationMethod?: 'minmax' | 'entropy' | 'percentile' | undefined;
+  calibrationMethod?: 'percentile' | 'minmax' | 'entropy' | 'mse' | undefined;
+  /** Percent of the magnitudes that the range of an activation holds, with `percentile`. */
+  calibrationPercentile?: number | undefined;
+  activationType?: 'uint8' | 'int8' | undefined;
+  /** Sizes of open dimensions of what is generated, and bounds of its values: see `SampleOptions`. */
+  dims?: string | undefined;
+  ranges?: string | undefined;
+  /** Whether the graph is simplified first. Default: true for static. */
+  fold?: boolean | undefined;
   minSimilarity?: number | undefined;
   threads?: number | undefined;
   /** Whether the receipt names the source by its SHA-256, which takes longer than quantizing. Default: true. */

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { InputError } from '../errors.ts';
 import {
@@ -26,11 +27,12 @@ import {
   receiptPath,
   writeReceipt,
 } from '../receipt/index.ts';
-import { environment } from '../runtime/index.ts';
+import { environment, withScratch } from '../runtime/index.ts';
 import type { DecisionStore } from './cached.ts';
-import { bytesOf } from './encodings/encoding.ts';
+import { bytesOf, type Shape } from './encodings/encoding.ts';
 import type { QuantizeOptions } from './options.ts';
-import { type Draft, draft, type Plan, planText } from './plan/index.ts';
+import { methodOf } from './methods/registry.ts';
+import { type Draft, draft, type Findings, type Plan, planText, refuseUnfit } from './plan/index.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import {
   computeParameters,
@@ -94,11 +96,30 @@ export interface QuantizeResults extends Record<string, unknown> {
  * @throws InputError, in one sentence, for what a user can mend; nothing is left behind then.
  */
 export async function quantize(options: QuantizeOptions, context: QuantizeContext): Promise<QuantizeResult> {
-  const { log } = context;
   const settings = settingsOf(options);
-  const model = await readModel(settings.model);
-  assertOutputDiffers(model, settings.output);
-  const first = draft(model, settings);
+  const source = await readModel(settings.model);
+  assertOutputDiffers(source, settings.output);
+  const { prepare, observe } = methodOf(settings);
+  if (!prepare && !observe) return make(source, {}, options, settings, context);
+  refuseUnfit(source);
+  return withScratch(tmpdir(), 'onnx-quantize', async (scratch) => {
+    const prepared = prepare?.(settings, source, path.join(scratch, 'prepared')) ?? { model: source, notes: [] };
+    const run = { ...context, threads: settings.threads, scratch };
+    const observed = await observe?.(settings, prepared.model, run);
+    return make(prepared.model, { notes: prepared.notes, observed }, options, settings, context);
+  });
+}
+
+/** Plans, and where it is no dry run makes the files. */
+async function make(
+  model: Model,
+  findings: Findings,
+  options: QuantizeOptions,
+  settings: Settings,
+  context: QuantizeContext,
+): Promise<QuantizeResult> {
+  const { log } = context;
+  const first = draft(model, settings, findings);
   if (settings.dryRun) {
     const table = planText(first.plan);
     for (const line of table.split('\n')) log.info(line);
@@ -108,8 +129,8 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   const output = openOutput(settings.output);
   try {
     const skip: Skipped = new Map();
-    for (let current = first; ; current = draft(model, settings, { skip })) {
-      const result = await carryOut({ options, settings, context, model, output, skip }, current);
+    for (let current = first; ; current = draft(model, settings, { ...findings, skip })) {
+      const result = await carryOut({ options, settings, context, model, findings, output, skip }, current);
       if (result) return result;
     }
   } catch (cause) {
@@ -128,6 +149,7 @@ interface Job {
   settings: Settings;
   context: QuantizeContext;
   model: Model;
+  findings: Findings;
   output: ModelOutput;
   skip: Skipped;
 }
@@ -186,12 +208,12 @@ async function carryOut(job: Job, first: Draft): Promise<QuantizeResult | undefi
 
 /** Pass 1, and the plan that holds once the values are known. */
 async function measure(
-  { model, settings, context: { log }, skip }: Job,
+  { model, findings, settings, context: { log }, skip }: Job,
   first: Draft,
   pool: Pool,
 ): Promise<{ draft: Draft; found: Map<Encoded, WeightParameters> }> {
   const known = new Ranges();
-  for (let current = first; ; current = draft(model, settings, { skip })) {
+  for (let current = first; ; current = draft(model, settings, { ...findings, skip })) {
     const { encoded } = current.rewrite;
     const total = known.missing(encoded).reduce((sum, { source }) => sum + source.length, 0);
     await known.compute(encoded, pool, progress(log, 'Reading weights', total));
@@ -308,12 +330,12 @@ function contentsOf(
   for (const each of encoded) {
     const { data, encoding, parameters } = each;
     const own = found.get(each);
-    contents.set(data, { length: bytesOf(encoding.data), job: encoding.job(own) });
-    for (const { tensor, parameter } of parameters) {
-      const content = encoding.fill(parameter, own);
+    const put = (tensor: TensorProto, shape: Shape, content: StreamJob | Uint8Array) => {
       if (content instanceof Uint8Array) tensor.rawData = content;
-      else contents.set(tensor, { length: bytesOf(parameter), job: content });
-    }
+      else contents.set(tensor, { length: bytesOf(shape), job: content });
+    };
+    put(data, encoding.data, encoding.job(own));
+    for (const { tensor, parameter } of parameters) put(tensor, parameter, encoding.fill(parameter, own));
   }
   return contents;
 }

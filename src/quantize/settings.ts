@@ -39,7 +39,6 @@ export function settingsOf(options: QuantizeOptions): Settings {
 
 /** Methods of the contract that this release does not have, with the options that only they take. */
 const MISSING: Partial<Record<MethodName, readonly (keyof QuantizeOptions)[]>> = {
-  static: ['calibrationData'],
   auto: ['minSimilarity'],
 };
 

@@ -153,7 +153,7 @@ describe('plan', () => {
 describe('bad input is one sentence and leaves nothing behind', () => {
   const cases: [string, Partial<QuantizeOptions>, RegExp][] = [
     ['an unknown method', { method: 'magic' as never }, /^Input `method` is `magic`: it must be one of dynamic, /],
-    ['static, which is not built', { method: 'static' }, /^Method `static` is not in this release: use /],
+    ['static without data', { method: 'static' }, /^Method `static` has to see the model at work: give inputs as /],
     ['auto, which is not built', { method: 'auto', minSimilarity: 0.9 }, /^Method `auto` is not in this release/],
     ['min-similarity without auto', { minSimilarity: 0.9 }, /^Input `min-similarity` belongs to method `auto`/],
     [

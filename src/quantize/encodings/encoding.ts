@@ -21,8 +21,8 @@ export interface Encoding {
   names(constant: string): { data: string } & Partial<Record<Parameter['holds'], string>>;
   /** Why it cannot hold values such as pass 1 found, or undefined. Completes "weight W …". */
   refusal(found: WeightParameters): string | undefined;
-  /** How the elements are streamed into the file. */
-  job(found: WeightParameters | undefined): StreamJob;
+  /** How the elements are streamed into the file, or their bytes where they are few. */
+  job(found: WeightParameters | undefined): StreamJob | Uint8Array;
   /** What a parameter holds: its bytes, or how to stream them where there can be too many for memory. */
   fill(parameter: Parameter, found: WeightParameters | undefined): Uint8Array | StreamJob;
 }

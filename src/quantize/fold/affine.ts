@@ -1,5 +1,4 @@
-import { attributeOf, intOf, type NodeProto, operatorKey } from '../../model/index.ts';
-import { floatOf, floatTensor, makeNode } from '../protos.ts';
+import { attributeOf, floatOf, floatTensor, intOf, makeNode, type NodeProto, operatorKey } from '../../model/index.ts';
 import type { MutableGraph } from './mutable-graph.ts';
 import type { Weights } from './weights.ts';
 

@@ -1,5 +1,12 @@
-import { type GraphProto, indexGraphs, type Model, type NodeProto, subgraphsOf, uniqueNames } from '../../model/index.ts';
-import { shallowCopy } from '../protos.ts';
+import {
+  type GraphProto,
+  indexGraphs,
+  type Model,
+  type NodeProto,
+  shallowCopy,
+  subgraphsOf,
+  uniqueNames,
+} from '../../model/index.ts';
 import { foldAffine } from './affine.ts';
 import { MutableGraph } from './mutable-graph.ts';
 import { dropNoOperation, foldHardSigmoid } from './patterns.ts';

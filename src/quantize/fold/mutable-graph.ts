@@ -7,11 +7,11 @@ import {
   type Model,
   type NodeProto,
   operatorKey,
+  shallowCopy,
   subgraphsOf,
   type TensorProto,
   type TensorRef,
 } from '../../model/index.ts';
-import { shallowCopy } from '../protos.ts';
 
 /** Constants of at most so many bytes are read for their values while patterns are looked for. */
 const SMALL_BYTES = 2 ** 20;
@@ -185,7 +185,10 @@ export class MutableGraph {
         return copy;
       });
     }
-    graph.initializer = [...this.graph.initializer.filter(({ name }) => !dead(name)), ...this.#added.filter(({ name }) => !dead(name))];
+    graph.initializer = [
+      ...this.graph.initializer.filter(({ name }) => !dead(name)),
+      ...this.#added.filter(({ name }) => !dead(name)),
+    ];
     const made = new Set(graph.node.flatMap(({ output }) => output));
     // What shape inference said of values that are gone would be about nothing.
     graph.valueInfo = graph.valueInfo.filter(({ name }) => made.has(name));

@@ -1,5 +1,14 @@
-import { attributeOf, DataType, intOf, type NodeProto, operatorKey } from '../../model/index.ts';
-import { floatAttribute, floatOf, intsAttribute, makeNode } from '../protos.ts';
+import {
+  attributeOf,
+  DataType,
+  floatAttribute,
+  floatOf,
+  intOf,
+  intsAttribute,
+  makeNode,
+  type NodeProto,
+  operatorKey,
+} from '../../model/index.ts';
 import type { MutableGraph } from './mutable-graph.ts';
 
 /**

@@ -1,6 +1,14 @@
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
-import { DataLocation, DataType, intOf, type NodeProto, type TensorRef, operatorKey } from '../../model/index.ts';
-import { floatTensor, makeTensor } from '../protos.ts';
+import {
+  DataLocation,
+  DataType,
+  floatTensor,
+  intOf,
+  makeTensor,
+  type NodeProto,
+  operatorKey,
+  type TensorRef,
+} from '../../model/index.ts';
 import { type MutableGraph, readFloats } from './mutable-graph.ts';
 
 /**

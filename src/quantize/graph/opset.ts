@@ -9,9 +9,11 @@ import {
   type GraphScope,
   indexGraphs,
   int64Tensor,
+  intAttribute,
   intOf,
   labelOf,
   type Model,
+  makeNode,
   type NodeProto,
   operatorKey,
   opsetOf,
@@ -34,8 +36,10 @@ const NEWEST = 13;
  * BatchNormalization and Scan in 9; Slice, TopK, Dropout and Upsample in 10; Clip, Pad, Resize and Scatter in 11; Dropout
  * in 12; Squeeze, Unsqueeze, ReduceSum, Split, Softmax, LogSoftmax and Hardmax in 13.
  */
-/** The newest operator set that this raises to: the first with scales per channel. */
-const NEWEST = 13;
+export function raiseOpset(model: Model, target: number): { model: Model } | { obstacle: string } {
+  const from = opsetOf(model.proto);
+  if (target > NEWEST) return { obstacle: `operator sets are raised to ${NEWEST} at most` };
+  if (from !== undefined && from >= target) return { model };
   if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
   if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
   const index = indexGraphs(model);

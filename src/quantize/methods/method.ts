@@ -25,8 +25,13 @@ export interface Method<Name extends string = string, Own extends object = objec
   suffix(own: Own): string;
   /** What the result's metadata say of it: `dynamic int8 per-channel`. */
   describe(own: Own): string;
+  /**
+   * What is to be done to the graph before all else, with what the user should know of it. New weights may go to the file
+   * `scratch`, which stays until the result is written.
+   */
+  prepare?(own: Own, model: Model, scratch: string): { model: Model; notes: string[] };
   /** Runs before anything is planned, where the method has to see the model at work. */
-  observe?(own: Own, model: Model, run: Run): Promise<Observed>;
+  observe?(own: Own, model: Model, run: Run): Promise<Observed & Remarks>;
   /**
    * The forms that a node may take, the best first. The first that will take it does; a node that none takes stays
    * FLOAT. Forms of other methods may be among them: so `dynamic` falls back to stored weights.
@@ -36,12 +41,22 @@ export interface Method<Name extends string = string, Own extends object = objec
   memory?(own: Own, model: Model): number;
 }
 
+/** What the user should know, and what they should not overlook. */
+export interface Remarks {
+  notes: readonly string[];
+  warnings: readonly string[];
+}
+
 /** What a step that takes long may use. */
 export interface Run {
   log: Log;
   signal?: AbortSignal | undefined;
   /** Decisions of earlier runs. */
   decisions?: DecisionStore | undefined;
+  /** Threads of an operator; undefined: as many as there are cores. */
+  threads: number | undefined;
+  /** A folder that is removed once the result is written. */
+  scratch: string;
 }
 
 /** What is known of a model when the forms of its nodes are made. */

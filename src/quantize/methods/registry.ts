@@ -1,9 +1,10 @@
 import { dynamic } from './dynamic/index.ts';
-import type { Method } from './method.ts';
+import type { Method, Remarks } from './method.ts';
+import { staticMethod } from './static/index.ts';
 import { fp16, weightOnly } from './weights/index.ts';
 
 /** The methods of this release, in the order in which people are told of them. To add one, add a folder and its line here. */
-export const METHODS = [dynamic, weightOnly, fp16] as const;
+export const METHODS = [dynamic, staticMethod, weightOnly, fp16] as const;
 
 type Built = (typeof METHODS)[number];
 
@@ -12,9 +13,9 @@ export type MethodSettings = {
   [Name in Built['name']]: { method: Name } & OwnOf<Extract<Built, { name: Name }>>;
 }[Built['name']];
 
-type OwnOf<M> = M extends Method<string, infer Own> ? Own : never;
+type OwnOf<M> = M extends { settings(options: never): infer Own } ? Own : never;
 
 /** The method that made these settings. */
-export function methodOf({ method }: Pick<MethodSettings, 'method'>): Method<string, MethodSettings> {
-  return METHODS.find(({ name }) => name === method)! as Method<string, MethodSettings>;
+export function methodOf({ method }: Pick<MethodSettings, 'method'>): Method<string, MethodSettings, Remarks> {
+  return METHODS.find(({ name }) => name === method)! as unknown as Method<string, MethodSettings, Remarks>;
 }

@@ -1,11 +1,11 @@
-import { assertNotOverlong, type Constant, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
+import { type Constant, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
 import { raiseOpset } from '../graph/opset.ts';
-import type { Form, Site } from '../methods/method.ts';
+import type { Form, Remarks, Site } from '../methods/method.ts';
 import { methodOf } from '../methods/registry.ts';
 import type { Settings } from '../settings.ts';
 import { decide } from './decide.ts';
 import { type Plan, summarize } from './plan.ts';
-import { refuseNothing, refuseOpset, refuseQuantized } from './refuse.ts';
+import { refuseNothing, refuseUnfit } from './refuse.ts';
 import { type Rewrite, rewrite } from './rewrite.ts';
 import { checkLists, selector } from './selection.ts';
 
@@ -20,7 +20,9 @@ export interface Findings {
   /** Holders of constants that must stay as they are, with the reason. */
   skip?: ReadonlyMap<Constant['holder'], string> | undefined;
   /** What the method observed. */
-  observed?: unknown;
+  observed?: Remarks | undefined;
+  /** What preparing the model had to say. */
+  notes?: readonly string[] | undefined;
 }
 
 /** Operator set that older models are raised to at least, as onnxruntime.quantization 1.32 does. */
@@ -31,7 +33,8 @@ const RAISED = 11;
  *
  * @throws InputError if nothing can be quantized, or if the model is quantized already.
  */
-export function draft(model: Model, settings: Settings, { skip = new Map(), observed }: Findings = {}): Draft {
+export function draft(model: Model, settings: Settings, findings: Findings = {}): Draft {
+  const { skip = new Map(), observed } = findings;
   const method = methodOf(settings);
   const exclusion = selector(settings);
   const attempt = (source: Model, unavailable: (form: Form) => string | undefined) => {
@@ -41,10 +44,8 @@ export function draft(model: Model, settings: Settings, { skip = new Map(), obse
     checkLists(index, settings, forms);
     return { source, index, decisions: decide(index, { forms: () => forms, exclusion, skip, unavailable }) };
   };
-  refuseQuantized(model, indexGraphs(model));
-  assertNotOverlong(model);
-  refuseOpset(model);
-  const notes: string[] = [];
+  refuseUnfit(model);
+  const notes = [...(findings.notes ?? []), ...(observed?.notes ?? [])];
   const opset = opsetOf(model.proto) ?? 0;
   let made = attempt(model, () => undefined);
   const newest = made.decisions.nodes
@@ -65,5 +66,8 @@ export function draft(model: Model, settings: Settings, { skip = new Map(), obse
   const { source, index, decisions } = made;
   refuseNothing(model, decisions, settings.method);
   const result = rewrite(source, index, decisions, method.describe(settings));
-  return { plan: summarize(model, index, decisions, result, settings, notes), rewrite: result };
+  return {
+    plan: summarize(model, index, decisions, result, settings, { notes, warnings: observed?.warnings ?? [] }),
+    rewrite: result,
+  };
 }

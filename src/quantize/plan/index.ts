@@ -4,8 +4,9 @@ import { settingsOf } from '../settings.ts';
 import { draft } from './draft.ts';
 import type { Plan } from './plan.ts';
 
-export { type Draft, draft } from './draft.ts';
+export { type Draft, draft, type Findings } from './draft.ts';
 export type { Plan, PlannedNode } from './plan.ts';
+export { refuseUnfit } from './refuse.ts';
 export { planText } from './text.ts';
 
 /**

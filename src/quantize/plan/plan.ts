@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { DataType, type GraphIndex, type Model, orphanedBytes, placeOf, walkTensors } from '../../model/index.ts';
 import { encodedBytes } from '../encodings/encoding.ts';
+import type { Remarks } from '../methods/method.ts';
 import { methodOf } from '../methods/registry.ts';
 import type { Settings } from '../settings.ts';
 import type { Decisions } from './decide.ts';
@@ -50,7 +51,7 @@ export function summarize(
   decisions: Decisions,
   { encoded, dropped, fulfilled }: Rewrite,
   settings: Settings,
-  notes: readonly string[],
+  remarks: Remarks,
 ): Plan {
   const bytesByConstant = new Map<unknown, number[]>();
   for (const { constant, encoding } of encoded) {
@@ -87,10 +88,11 @@ export function summarize(
   }
   const sourceBytes = model.stamps.reduce((sum, { size }) => sum + size, 0);
   const formNotes = new Set(decisions.nodes.flatMap(({ form }) => form?.note ?? []));
-  const warnings = orphanedBytes(model).map(
+  const orphaned = orphanedBytes(model).map(
     ({ path: file, bytes }) =>
       `${path.basename(file)} holds ${bytes} bytes that no tensor uses; they are not copied into the result.`,
   );
+  const warnings = [...remarks.warnings, ...orphaned];
   if (weights.quantized * 2 < weights.before) {
     const share = ((100 * weights.quantized) / weights.before).toFixed(0);
     warnings.push(`Only ${share} % of the weight bytes are quantized; \`dry-run\` says why the rest stays FP32.`);
@@ -105,7 +107,7 @@ export function summarize(
     disk: Math.max(0, sourceBytes - weights.before + weights.after),
     quantizeMemory: QUANTIZE_MEMORY + (methodOf(settings).memory?.(settings, model) ?? 0),
     loadedWeights,
-    notes: [...notes, ...formNotes, ...functionNotes(model)],
+    notes: [...remarks.notes, ...formNotes, ...functionNotes(model)],
     warnings,
   };
 }

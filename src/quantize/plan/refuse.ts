@@ -1,5 +1,5 @@
 import { InputError } from '../../errors.ts';
-import { DataType, type GraphIndex, type Model, opsetOf } from '../../model/index.ts';
+import { assertNotOverlong, DataType, type GraphIndex, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
 import type { Decisions } from './decide.ts';
 import { METADATA_KEY } from './rewrite.ts';
 
@@ -23,8 +23,15 @@ const QUANTIZED = new Set([
   'QuantizeLinear',
 ]);
 
+/** @throws InputError for a model that cannot be quantized whatever the method. */
+export function refuseUnfit(model: Model): void {
+  refuseQuantized(model, indexGraphs(model));
+  assertNotOverlong(model);
+  refuseOpset(model);
+}
+
 /** @throws InputError for a model that is quantized already, by us or by others. */
-export function refuseQuantized(model: Model, index: GraphIndex): void {
+function refuseQuantized(model: Model, index: GraphIndex): void {
   const advice = 'quantize the FP32 model it was made from.';
   const ours = model.proto.metadataProps.find(({ key }) => key === METADATA_KEY);
   if (ours) throw new InputError(`The model "${model.path}" is already quantized (${ours.value}): ${advice}`);
@@ -39,7 +46,7 @@ export function refuseQuantized(model: Model, index: GraphIndex): void {
 const OLDEST_OPSET = 7;
 
 /** @throws InputError for a model of before that. */
-export function refuseOpset(model: Model): void {
+function refuseOpset(model: Model): void {
   const opset = opsetOf(model.proto);
   if (opset !== undefined && opset >= OLDEST_OPSET) return;
   const what = opset === undefined ? 'imports no standard operator set' : `is of operator set ${opset}`;

@@ -1,4 +1,11 @@
-import { type Constant, type GraphScope, constantOf, intOf, type NodeProto, operatorKey } from '../../../model/index.ts';
+import {
+  type Constant,
+  constantOf,
+  type GraphScope,
+  intOf,
+  type NodeProto,
+  operatorKey,
+} from '../../../model/index.ts';
 import { readFloats } from '../../fold/mutable-graph.ts';
 import { roundHalfEven, scaleAndZeroPoint } from '../../kernels/parameters.ts';
 

@@ -82,13 +82,9 @@ export async function observe(model: Model, options: ObserveOptions): Promise<Ob
   const step = () => options.progress?.(++done, total);
   await observeFeeds(fed, options, values);
   for (const [index, group] of groups.entries()) {
-    const session = await options.openSession(
-      await writeTapped(model, group, options.folder, `tapped-${index}.onnx`),
-    );
+    const session = await options.openSession(await writeTapped(model, group, options.folder, `tapped-${index}.onnx`));
     try {
-      const floats = new Set(
-        session.load.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name),
-      );
+      const floats = new Set(session.load.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name));
       const taps = group.filter((name) => floats.has(name));
       for (let i = 0; i < samples.length; i += 1) {
         const { ms, handlingMs, observed } = await session.observe(

@@ -1,13 +1,24 @@
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import { type GraphProto, type Model, ValueInfoProtoSchema, writeModel } from '../../../../model/index.ts';
-import { makeNode, shallowCopy } from '../../../protos.ts';
+import {
+  type GraphProto,
+  type Model,
+  makeNode,
+  shallowCopy,
+  ValueInfoProtoSchema,
+  writeModel,
+} from '../../../../model/index.ts';
 
 /** Behind the name of a value, the output that tells its shape. */
 export const SHAPE_SUFFIX = '::shape';
 
 /** Writes the model with further outputs; a runtime infers their types. Returns the graph file's path. */
-export async function writeTapped(model: Model, taps: readonly string[], folder: string, name: string): Promise<string> {
+export async function writeTapped(
+  model: Model,
+  taps: readonly string[],
+  folder: string,
+  name: string,
+): Promise<string> {
   const graph = shallowCopy(model.proto.graph!);
   const present = new Set(graph.output.map((output) => output.name));
   graph.output = [...graph.output, ...taps.filter((tap) => !present.has(tap)).map(outputOf)];

@@ -47,7 +47,14 @@ export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
   AveragePool: { kind: 'values', activations: first, float: 0.21, eight: 20 },
   GlobalAveragePool: { kind: 'values', activations: first, float: 0.06, eight: 0.04 },
   Softmax: { kind: 'values', activations: first, bounds: { low: 0, high: 1 }, float: 0.42, eight: 2.74 },
-  HardSigmoid: { kind: 'gate', activations: first, bounds: { low: 0, high: 1 }, float: 0.15, eight: 0.03, refuse: refuseGate },
+  HardSigmoid: {
+    kind: 'gate',
+    activations: first,
+    bounds: { low: 0, high: 1 },
+    float: 0.15,
+    eight: 0.03,
+    refuse: refuseGate,
+  },
   Relu: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
   Clip: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
   MaxPool: moves(0.21, 12, refuseMaxPool),
@@ -127,5 +134,7 @@ function refuseMaxPool(node: NodeProto): string | undefined {
 
 function refuseResize(node: NodeProto): string | undefined {
   const mode = attributeOf(node, 'mode')?.s;
-  return !mode || ['nearest', 'linear'].includes(new TextDecoder().decode(mode)) ? undefined : 'it may overshoot its input';
+  return !mode || ['nearest', 'linear'].includes(new TextDecoder().decode(mode))
+    ? undefined
+    : 'it may overshoot its input';
 }

@@ -9,7 +9,7 @@ import {
   usesOf,
 } from '../../../../model/index.ts';
 import { elementCount } from '../../../../runtime/index.ts';
-import { type ActivationType, gatedGrid, gateOf, type Grid, gridOf } from '../grids.ts';
+import { type ActivationType, type Grid, gatedGrid, gateOf, gridOf } from '../grids.ts';
 import type { Observations, ValueObservation } from '../observe/observe.ts';
 import { type CalibrationMethod, rangeOf, type ValueRange } from '../ranges/ranges.ts';
 import { MinCut } from './min-cut.ts';
@@ -146,9 +146,19 @@ export function activationsOf(node: NodeProto, operator: StaticOperator, main: G
 
 /** Operators after which nothing is computed any more: results are brought into form. */
 const FINISHING = new Set(
-  ['Concat', 'Div', 'Exp', 'Flatten', 'Identity', 'LogSoftmax', 'Reshape', 'Sigmoid', 'Slice', 'Softmax', 'Split'].concat(
-    ['Squeeze', 'Sub', 'Tanh', 'Transpose', 'Unsqueeze', 'Cast', 'Clip', 'HardSigmoid', 'Add', 'Mul', 'Relu'],
-  ),
+  [
+    'Concat',
+    'Div',
+    'Exp',
+    'Flatten',
+    'Identity',
+    'LogSoftmax',
+    'Reshape',
+    'Sigmoid',
+    'Slice',
+    'Softmax',
+    'Split',
+  ].concat(['Squeeze', 'Sub', 'Tanh', 'Transpose', 'Unsqueeze', 'Cast', 'Clip', 'HardSigmoid', 'Add', 'Mul', 'Relu']),
 );
 
 /**
@@ -173,11 +183,7 @@ function tailOf(main: GraphScope): ReadonlySet<NodeProto> {
   return tail;
 }
 
-function cut(
-  main: GraphScope,
-  able: ReadonlyMap<NodeProto, StaticOperator>,
-  { values }: Observations,
-): Set<NodeProto> {
+function cut(main: GraphScope, able: ReadonlyMap<NodeProto, StaticOperator>, { values }: Observations): Set<NodeProto> {
   const graph = new MinCut();
   const things = new Map<NodeProto, number>();
   for (const [node, operator] of able) {
@@ -333,7 +339,8 @@ function placeGrids(
     for (const name of node.input) {
       const root = rootOf(name);
       const range = rangeOfRoot(root);
-      const ratio = (Math.max(whole.high, 0) - Math.min(whole.low, 0)) / (Math.max(range.high, 0) - Math.min(range.low, 0));
+      const ratio =
+        (Math.max(whole.high, 0) - Math.min(whole.low, 0)) / (Math.max(range.high, 0) - Math.min(range.low, 0));
       if (ratio <= JOINED_RATIO && !joined.has(root)) joined.set(root, whole);
     }
   }
