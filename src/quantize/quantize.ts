@@ -30,8 +30,8 @@ import {
 import { environment, withScratch } from '../runtime/index.ts';
 import type { DecisionStore } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
-import type { QuantizeOptions } from './options.ts';
 import { methodOf } from './methods/registry.ts';
+import type { QuantizeOptions } from './options.ts';
 import { type Draft, draft, type Findings, type Plan, planText, refuseUnfit } from './plan/index.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import {
@@ -286,7 +286,7 @@ async function refuseBlocks(
 ): Promise<void> {
   const met = encoded.filter(({ encoding }) => {
     const job = encoding.range ? undefined : encoding.job(undefined);
-    return job?.kind === 'blocks' && found.has(job.job);
+    return job !== undefined && 'kind' in job && job.kind === 'blocks' && found.has(job.job);
   });
   const jobs = met.map(({ encoding: { source } }): WeightJob => {
     return { source, target: 'int8', symmetric: false, reduceRange: false, axis: null };
