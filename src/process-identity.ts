@@ -22,10 +22,16 @@ export function thisProcess(): ProcessIdentity {
   };
 }
 
-/** Whether a process surely no longer runs. Of one on another host or in another container that cannot be known. */
-export function isGone({ host, space, pid, started }: ProcessIdentity): boolean {
+/** Whether a process counts its pid as we do, so that signals reach it. */
+export function isHere({ host, space }: ProcessIdentity): boolean {
   const here = thisProcess();
-  if (host !== here.host || (space ?? here.space) !== here.space) return false;
+  return host === here.host && (space ?? here.space) === here.space;
+}
+
+/** Whether a process surely no longer runs. Of one on another host or in another container that cannot be known. */
+export function isGone(identity: ProcessIdentity): boolean {
+  if (!isHere(identity)) return false;
+  const { pid, started } = identity;
   try {
     process.kill(pid, 0);
   } catch (error) {

@@ -489,8 +489,7 @@ const health_expected = {
 const health_timeout = {
   "type": "number",
   "unit": "s",
-  "description": "How long health is asked for after a restart.",
-  "default": "60"
+  "description": "How long health is asked for after a restart. Empty: three times what this model is known to take to load, and 30 s; at least 60."
 } as const;
 const watch_seconds = {
   "type": "number",
@@ -673,9 +672,9 @@ export const definitions = {
   'promote-config': {
     description: "Check a config, promote a proved model into it, or roll it back.",
     inputs: {
-      'mode': {"type":"choice","values":["check","promote","rollback"],"description":"`check` looks at a config, `promote` writes a model into it, `rollback` returns it to what it was.","default":"check"},
+      'mode': {"type":"choice","values":["check","promote","rollback","history"],"description":"`check` looks at a config, `promote` writes a model into it, `rollback` returns it to what it was, `history` says what is live and what can be returned to.","default":"check"},
       'config': {"type":"path","description":"The YAML config; a relative path starts at `project-root`.","required":true},
-      'model': {"type":"path","description":"`promote`: the model to put into the config. `rollback`: an explicit model path. A relative path starts at `project-root`."},
+      'model': {"type":"path","description":"`promote`: the model to put into the config. `rollback`: the model to return to. A relative path starts at `project-root`."},
       'project-root': project_root,
       'model-path-key': model_path_key,
       'memory-key': memory_key,
@@ -686,9 +685,10 @@ export const definitions = {
       'receipts': {"type":"lines","description":"Receipts of checksum, validate and compare, or folders of them, one per line. Empty: beside the model."},
       'budget': {"type":"path","description":"Rules of the memory budget for `check`. Empty: `model-budget.yaml` beside the config, where there is one."},
       'base-ref': {"type":"text","description":"Git ref to compare the budget with, for `check` of a pull request. Empty: no comparison."},
-      'to': {"type":"text","description":"`rollback`: history entry to return to. Empty: what stood before the last promotion."},
+      'to': {"type":"text","description":"`rollback`: id of the state to return to, or `previous` for one state down. Empty: undoes what the last promotion, or somebody by hand, put live; after a rollback it changes nothing."},
       'full-verify': {"type":"boolean","description":"`rollback`: digest the whole model files instead of their size and a sample of chunks.","default":"false"},
       'dry-run': {"type":"boolean","description":"Print what would change and change nothing.","default":"false"},
+      'allow-inconclusive': {"type":"boolean","description":"Promote although a receipt is inconclusive. Loud, and recorded.","default":"false"},
       'force': force,
       'reason': reason,
       'delivery': delivery,
@@ -710,6 +710,7 @@ export const definitions = {
       'commit': commit,
       'pull-request': pull_request,
       'summary': {"type":"text","description":"`check`: findings and memory budget as Markdown, for a comment."},
+      'states': {"type":"text","unit":"JSON","description":"What is live and what can be returned to, as JSON: for `history`, and where a rollback changed nothing."},
       'report': {"type":"path","description":"Path of the receipt, `<model stem>.promote-config.json`."},
     },
   },
@@ -768,7 +769,7 @@ export const definitions = {
       'baseline': baseline,
       'max-regression-percent': max_regression_percent,
       'diagnose': diagnose,
-      'allow-inconclusive': {"type":"boolean","description":"Let an inconclusive verdict (noise, throttling, too few runs) end with exit 0. The model is not promoted then: that needs `pass`, or `force`.","default":"false"},
+      'allow-inconclusive': {"type":"boolean","description":"Let an inconclusive verdict (noise, throttling, too few runs) end with exit 0, and promote the model in spite of it. Loud, and recorded.","default":"false"},
       'cache': cache,
       'config': {"type":"path","description":"The YAML config to promote the model into; a relative path starts at `project-root`. Empty: no promotion."},
       'project-root': project_root,

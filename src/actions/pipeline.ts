@@ -17,8 +17,8 @@ type Outputs = ActionResult<'pipeline'>['outputs'];
 
 /**
  * The whole chain on one machine: quantize → checksum (create, verify) → validate → compare → promote, if a config is
- * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass: an
- * inconclusive one that is allowed fails nothing and promotes nothing, unless forced.
+ * given. validate and compare both run, so that one report shows all figures; promotion needs all of them to pass; an
+ * inconclusive one that is allowed fails nothing and is promoted, loudly.
  */
 export const pipeline: Action<'pipeline'> = async (inputs, given) => {
   const chain = new Chain(given);
@@ -42,10 +42,6 @@ export const pipeline: Action<'pipeline'> = async (inputs, given) => {
       await chain.step('compare', () => compare({ ...rest, ...gate, reference, model }, context));
       if (config && chain.failures.length > 0) {
         context.log.warning(`${model} is not promoted: ${config} stays as it is.`);
-      } else if (config && chain.verdict() === 'inconclusive' && !inputs.force) {
-        context.log.warning(
-          `${model} is not promoted, because its verdict is inconclusive and promotion needs a pass: ${config} stays as it is. Run again on a calmer machine or with more runs.`,
-        );
       } else if (config) {
         await chain.step('promote', () => promoteConfig(promoteInputs(inputs, config, model), context));
       }

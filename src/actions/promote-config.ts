@@ -1,11 +1,23 @@
 import path from 'node:path';
-import { type ChangeOutcome, type CheckResult, checkConfig, promote, rollback } from '../config/index.ts';
+import {
+  type ChangeOutcome,
+  type CheckResult,
+  checkConfig,
+  listingMarkdown,
+  promote,
+  rollback,
+  type StateListing,
+  showHistory,
+} from '../config/index.ts';
 import { InputError } from '../errors.ts';
 import type { Log } from '../receipt/index.ts';
 import { actionSummary } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
 
-/** `check` looks at a config, `promote` writes a proved model into it, `rollback` returns it to what it was. */
+/**
+ * `check` looks at a config, `promote` writes a proved model into it, `rollback` returns it to what it was, `history` says
+ * what is live and what can be returned to.
+ */
 export const promoteConfig: Action<'promote-config'> = async ({ mode, ...inputs }, context) => {
   if (mode === 'rollback') return changed(await rollback(inputs, context));
   if (mode === 'promote') {
@@ -13,6 +25,7 @@ export const promoteConfig: Action<'promote-config'> = async ({ mode, ...inputs 
     if (!model) throw new InputError('Input "model" is missing; name the model to promote.');
     return changed(await promote({ ...inputs, model }, context));
   }
+  if (mode === 'history') return shown(await showHistory(inputs, context));
   return checked(await checkConfig(inputs, context), inputs.config, inputs.projectRoot ?? '.', context.log);
 };
 
@@ -38,6 +51,14 @@ function checked(
   };
 }
 
+function shown(states: StateListing): ActionResult<'promote-config'> {
+  return {
+    outputs: { changed: false, states: JSON.stringify(states) },
+    summary: listingMarkdown(states),
+    failures: [],
+  };
+}
+
 function changed(outcome: ChangeOutcome): ActionResult<'promote-config'> {
   return {
     outputs: {
@@ -46,9 +67,10 @@ function changed(outcome: ChangeOutcome): ActionResult<'promote-config'> {
       'previous-memory-mb': outcome.previousMemoryMb,
       commit: outcome.commit,
       'pull-request': outcome.pullRequest,
+      states: outcome.states && JSON.stringify(outcome.states),
       report: outcome.report,
     },
-    summary: actionSummary(outcome.receipt),
+    summary: actionSummary(outcome.receipt) + (outcome.states ? listingMarkdown(outcome.states) : ''),
     failures: outcome.failures,
   };
 }

@@ -4,13 +4,22 @@ export { type CheckOptions, type CheckResult, checkConfig } from './check/check.
 export { ANNOTATIONS_PER_KIND, annotations, type Finding } from './check/findings.ts';
 export type { ModelIdentity } from './evidence/models.ts';
 export { memoryLimitMb } from './evidence/receipts.ts';
-export type { Fault, FaultPoint } from './live/change.ts';
-export { type ConfigContext, DEFAULT_MEMORY_KEY, DEFAULT_MODEL_PATH_KEY, type LiveOptions } from './options.ts';
+export { type Journal, parseJournal } from './live/journal.ts';
+export {
+  type ConfigContext,
+  DEFAULT_MEMORY_KEY,
+  DEFAULT_MODEL_PATH_KEY,
+  type Fault,
+  type FaultPoint,
+  type LiveOptions,
+} from './options.ts';
 export { type ChangeOutcome, UNKNOWN_ROOT } from './outcome.ts';
 export { type PromoteOptions, promote } from './promote.ts';
 export { type RollbackOptions, rollback } from './rollback.ts';
 export type { ServiceOptions, Step } from './service/service.ts';
-export type { HistoryEntry, KeyChange, ReceiptMention } from './states/history.ts';
+export { showHistory } from './show-history.ts';
+export { type HistoryEntry, type KeyChange, parseHistory, type ReceiptMention } from './states/history.ts';
+export { type ListedState, listingMarkdown, type StateListing } from './states/listing.ts';
 export {
   type AppliedEdit,
   type EditOptions,

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import type { Log } from '../receipt/index.ts';
-import type { Fault } from './live/change.ts';
 import type { ServiceOptions } from './service/service.ts';
 
 /** What promote and rollback have in common. Names are those of the action's inputs. */
@@ -22,9 +21,10 @@ export interface LiveOptions extends ServiceOptions {
   report?: string | undefined;
 }
 
+/** All of it optional: a library's caller may know none of it. */
 export interface ConfigContext {
-  log: Log;
-  /** Ends the waiting; what was changed by then is rolled back. */
+  log?: Log;
+  /** Ends the waiting. A promotion returns to the previous config; a rollback stands, and the next one finishes it. */
   signal?: AbortSignal;
   now?: () => Date;
   /** `GITHUB_*`, for who, the run's address, the workspace and the API. The process's own unless given. */
@@ -32,6 +32,23 @@ export interface ConfigContext {
   /** Called at named moments; a test harness ends the process there. */
   fault?: Fault;
 }
+
+/** Moments at which a test may end the process, to prove that the next run can cope. */
+export type FaultPoint =
+  | 'locked'
+  | 'checked'
+  | 'backed-up'
+  | 'journaled'
+  | 'draft-written'
+  | 'written'
+  | 'restarted'
+  | 'healthy'
+  | 'proved'
+  | 'recorded'
+  | 'reverting'
+  | 'reverted';
+
+export type Fault = (point: FaultPoint) => void | Promise<void>;
 
 export const DEFAULT_MODEL_PATH_KEY = 'audio_omni.model_path';
 export const DEFAULT_MEMORY_KEY = 'audio_omni.max_memory_mb';

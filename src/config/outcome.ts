@@ -1,10 +1,13 @@
 import path from 'node:path';
+import { messageOf } from '../errors.ts';
 import { rootOf } from '../model/index.ts';
 import {
   createReceipt,
+  inputsOf,
   pathInReceipt,
   type Receipt,
   receiptPath,
+  silentLog,
   type Verdict,
   writeReceipt,
 } from '../receipt/index.ts';
@@ -14,6 +17,7 @@ import { modelFile } from './evidence/models.ts';
 import type { ConfigContext, LiveOptions } from './options.ts';
 import type { Step } from './service/service.ts';
 import type { HistoryEntry } from './states/history.ts';
+import type { StateListing } from './states/listing.ts';
 import type { AppliedEdit } from './yaml/edit.ts';
 
 /** What came of a promotion or a rollback. */
@@ -22,7 +26,7 @@ export interface ChangeOutcome {
   /** One sentence each: what failed, and what to do. */
   failures: string[];
   warnings: string[];
-  /** Whether the config (the live one; with `pull-request` the proposed one) is different now. */
+  /** Whether the config (the live one; with `pull-request` the proposed one) is different now. Never in a dry run. */
   changed: boolean;
   previousModelPath?: string;
   /** MB. */
@@ -36,6 +40,8 @@ export interface ChangeOutcome {
   steps: Step[];
   /** The history entry, where one was written. */
   entry?: HistoryEntry;
+  /** What is live and where it can go, where a rollback had nothing to undo or nowhere to go. */
+  states?: StateListing;
   commit?: string;
   /** Address of the pull request. */
   pullRequest?: string;
@@ -62,13 +68,15 @@ export const UNKNOWN_ROOT = rootOf([]);
 /** Writes the receipt of a promotion or rollback (not in a dry run) and says warnings and the changed lines. */
 export async function reportChange(
   { identity, ...outcome }: Unreported,
-  options: LiveOptions & { mode?: string; token?: string | undefined },
+  options: LiveOptions & { token?: string | undefined },
+  mode: 'promote' | 'rollback',
   context: ConfigContext,
   projectRoot: string,
 ): Promise<ChangeOutcome> {
-  const { log, now = () => new Date() } = context;
+  const { log = silentLog, now = () => new Date() } = context;
   for (const warning of outcome.warnings) log.warning(warning);
-  if (outcome.changed) for (const line of outcome.diff.split('\n')) log.info(line);
+  if (options.dryRun) log.info(outcome.diff === '' ? 'Dry run: nothing would change.' : 'Dry run: this would change.');
+  if (outcome.changed || options.dryRun) for (const line of outcome.diff.split('\n')) log.info(line);
   const verdict: Verdict = outcome.failures.length === 0 ? 'pass' : 'fail';
   const model = modelFile(identity.path, projectRoot);
   const file = receiptPath(model, 'promote-config', options.report);
@@ -78,7 +86,7 @@ export async function reportChange(
   const receipt = createReceipt<Record<string, unknown>>({
     now: now(),
     action: 'promote-config',
-    inputs: inputsOf(options),
+    inputs: inputsOf({ mode, ...options, token: undefined }),
     modelRoot: identity.root ?? UNKNOWN_ROOT,
     files: identity.files.map((state) => ({
       path: pathInReceipt(path.join(path.dirname(model), state.path), file),
@@ -100,21 +108,20 @@ export async function reportChange(
       failures: result.failures,
       warnings: result.warnings,
       ...(entry ? { history: entry } : {}),
+      ...(result.states ? { states: result.states } : {}),
       ...(commit === undefined ? {} : { commit }),
       ...(result.pullRequest === undefined ? {} : { pullRequest: result.pullRequest }),
     },
     verdict,
   });
   if (options.dryRun) return { ...result, verdict, receipt };
-  await writeReceipt(receipt, file);
+  try {
+    await writeReceipt(receipt, file);
+  } catch (error) {
+    // What has happened has happened: the history tells of it, and the job's summary too.
+    const warning = messageOf(error);
+    log.warning(warning);
+    return { ...result, warnings: [...result.warnings, warning], verdict, receipt };
+  }
   return { ...result, verdict, receipt, report: file };
-}
-
-/** Options as the receipt keeps them: text, and no token. */
-function inputsOf(options: object): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(options).flatMap(([name, value]) =>
-      value === undefined || name === 'token' ? [] : [[name, Array.isArray(value) ? value.join('\n') : String(value)]],
-    ),
-  );
 }

@@ -5,6 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { childEnvironment } from '../child-environment.ts';
 import { entryPath } from '../entry.ts';
 import { InputError } from '../errors.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
@@ -306,7 +307,7 @@ class Child implements SessionHost {
   #ended: SessionError | undefined;
 
   constructor(log: Log, signal: AbortSignal | undefined) {
-    const { NODE_OPTIONS: _, ...env } = process.env;
+    const { NODE_OPTIONS: _, ...env } = childEnvironment();
     this.#process = fork(entryPath('session-process'), [], {
       serialization: 'advanced',
       execArgv: ['--expose-gc'],

@@ -58,7 +58,9 @@ describe('rollback', () => {
     await site.fail();
     const down = await back({ ...site.service, healthTimeout: 1 });
     expect(down.changed).toBe(false);
-    expect(down.failures[0]).toMatch(/config is as asked, but the service is not healthy on it: HTTP 500/);
+    expect(down.failures[0]).toMatch(
+      /config is as asked \(.*agi_audio_core\.onnx\), but the service is not healthy on it: HTTP 500/,
+    );
   });
 
   it('shows the lines that would change', async () => {
@@ -110,7 +112,9 @@ describe('rollback', () => {
   it('says in a sentence what it cannot do', async () => {
     site = await makeSite();
     await expect(back()).rejects.toThrow(/no promotion to undo: name the values/);
-    await expect(back({ to: 'x' })).rejects.toThrow(/'to' is 'x', which is not in/);
+    await expect(back({ to: 'x' })).rejects.toThrow(
+      /'to' is 'x', which is no state of this config; there are live-by-hand \(models\/onnx\/agi_audio_core\.onnx/,
+    );
     await expect(back({ to: 'x', model: FP32 })).rejects.toThrow(/give one of them/);
     await expect(back({ delivery: 'pull-request' })).rejects.toThrow(/touches nothing live/);
   });
@@ -184,7 +188,7 @@ describe('kill -9 at each step', () => {
     expect(result.failures).toEqual([]);
     expect(await site.text()).toBe(old);
     expect((await site.health())?.models.audio_omni.model_path).toBe(FP32);
-    expect((await site.history()).map(({ action }) => action)).toEqual(['revert']);
+    expect((await site.history()).map(({ action }) => action)).toEqual(['revert', 'proof']);
   });
 
   it('a run that dies on the way back is brought back by the next', async () => {

@@ -5,7 +5,14 @@ import { promisify } from 'node:util';
 import { isScalar, visit } from 'yaml';
 import { InputError, messageOf } from '../../errors.ts';
 import { digestFiles } from '../../model/index.ts';
-import { createReceipt, type Receipt, receiptPath, type Verdict, writeReceipt } from '../../receipt/index.ts';
+import {
+  createReceipt,
+  type Receipt,
+  receiptPath,
+  silentLog,
+  type Verdict,
+  writeReceipt,
+} from '../../receipt/index.ts';
 import { environment } from '../../runtime/index.ts';
 import { manifestProblem } from '../evidence/models.ts';
 import { type FiledReceipt, readReceipts } from '../evidence/receipts.ts';
@@ -53,8 +60,8 @@ export interface CheckResult {
  * Checks a config for a pull request: syntax, duplicate and almost-known keys, model files and their manifest, memory
  * limits against measurements, the memory budget before and after. Needs no model files and changes nothing.
  */
-export async function checkConfig(options: CheckOptions, context: ConfigContext): Promise<CheckResult> {
-  const { log, now = () => new Date() } = context;
+export async function checkConfig(options: CheckOptions, context: ConfigContext = {}): Promise<CheckResult> {
+  const { log = silentLog, now = () => new Date() } = context;
   const projectRoot = path.resolve(options.projectRoot ?? '.');
   const configFile = path.resolve(projectRoot, options.config);
   const name = path.relative(projectRoot, configFile).replaceAll(path.sep, '/');
@@ -287,7 +294,7 @@ async function committedReceipts(
   options: CheckOptions,
   configFile: string,
   projectRoot: string,
-  { log }: ConfigContext,
+  { log = silentLog }: ConfigContext,
 ): Promise<FiledReceipt[]> {
   const usual = path.join(path.dirname(configFile), 'receipts');
   const places = options.receipts?.length ? options.receipts : (await exists(usual)) ? [usual] : [];
@@ -313,7 +320,7 @@ async function baseFile(
   ref: string,
   configFile: string,
   name: string,
-  { log, env = process.env }: ConfigContext,
+  { log = silentLog, env = process.env }: ConfigContext,
 ): Promise<YamlFile | undefined> {
   const git = async (...args: string[]): Promise<Buffer> => {
     const { stdout } = await promisify(execFile)('git', ['-C', path.dirname(configFile), ...args], {

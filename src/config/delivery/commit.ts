@@ -1,4 +1,5 @@
 import { InputError } from '../../errors.ts';
+import { silentLog } from '../../receipt/index.ts';
 import type { FiledReceipt } from '../evidence/receipts.ts';
 import type { ConfigContext } from '../options.ts';
 import type { HistoryEntry } from '../states/history.ts';
@@ -46,7 +47,7 @@ export async function deliverCommit(
 export async function commitEdit(
   repository: Repository,
   delivery: Delivery,
-  { log }: ConfigContext,
+  { log = silentLog }: ConfigContext,
 ): Promise<string | undefined> {
   const { base, file } = repository;
   for (let attempt = 1; attempt <= TRIES; attempt++) {

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { loadRunnerServices } from '../../entry.ts';
 import { InputError, messageOf } from '../../errors.ts';
+import { silentLog } from '../../receipt/index.ts';
 import type { FiledReceipt } from '../evidence/receipts.ts';
 import type { ConfigContext } from '../options.ts';
 import { lineDiff } from '../yaml/diff.ts';
@@ -28,7 +29,7 @@ export async function proposeEdit(
   repository: Repository,
   delivery: Delivery,
   options: ProposalOptions,
-  { log, env = process.env }: ConfigContext,
+  { log = silentLog, env = process.env }: ConfigContext,
 ): Promise<Proposal> {
   const slug = await slugOf(repository, env);
   if (!options.token) throw new InputError("'delivery' is 'pull-request', which needs a 'token' that may write them.");

@@ -35,6 +35,25 @@ export function modelPathOf(file: string, projectRoot: string): string {
   return (outside ? file : relative).replaceAll(path.sep, '/');
 }
 
+/**
+ * Whether two records speak of the same model: the same path, and the same bytes as far as both know them. A model
+ * without files (they were gone, or an old history did not say) is known by its path alone.
+ */
+export function isSameModel(a: ModelIdentity, b: ModelIdentity): boolean {
+  if (a.path !== b.path) return false;
+  if (a.files.length === 0 || b.files.length === 0) return true;
+  if (a.root !== undefined && b.root !== undefined) return a.root === b.root;
+  const others = new Map(b.files.map((file) => [file.path, file]));
+  return (
+    a.files.length === b.files.length &&
+    a.files.every(({ path: name, size, chunks }) => {
+      const other = others.get(name);
+      const same = ([index, digest]: [string, string]) => (other?.chunks[Number(index)] ?? digest) === digest;
+      return other?.size === size && Object.entries(chunks).every(same);
+    })
+  );
+}
+
 /** Digests every byte of a model. */
 export async function identifyModel(modelPath: string, projectRoot: string): Promise<ModelIdentity & { root: string }> {
   const file = modelFile(modelPath, projectRoot);
@@ -52,17 +71,19 @@ export async function identifyModel(modelPath: string, projectRoot: string): Pro
 }
 
 /**
- * What can be said of a model without reading all of it: digests that a manifest beside it lists (their sizes hold),
- * otherwise a sample of chunks.
+ * What can be said of a model without reading all of it: a sample of chunks, and all that a manifest beside it lists
+ * where size and sample agree with it.
  */
 export async function sketchModel(modelPath: string, projectRoot: string): Promise<ModelIdentity> {
   const file = modelFile(modelPath, projectRoot);
   const files: FileState[] = [];
   for (const each of await filesOf(file)) {
     const { size } = await stat(each);
+    const sample = await digestChunks(each, size, sampleOf(Math.ceil(size / CHUNK_BYTES)));
     const listed = await fromManifest(each, size);
-    const chunks = listed ?? (await digestChunks(each, size, sampleOf(Math.ceil(size / CHUNK_BYTES))));
-    files.push({ path: nameIn(file, each), size, chunks });
+    // A manifest that has not been written anew since the file changed says nothing about it.
+    const agrees = listed && Object.entries(sample).every(([chunk, digest]) => listed[Number(chunk)] === digest);
+    files.push({ path: nameIn(file, each), size, chunks: agrees ? listed : sample });
   }
   const all = files.flatMap(completeChunks);
   return { path: modelPath, ...(all.includes(undefined) ? {} : { root: rootOf(all as string[]) }), files };
@@ -155,6 +176,12 @@ export async function modelBytes(modelPath: string, projectRoot: string): Promis
   } catch {
     return undefined; // Only used to say a size.
   }
+}
+
+/** Absolute paths of a model's files; its own alone where the others cannot be told. */
+export async function modelFilePaths(modelPath: string, projectRoot: string): Promise<string[]> {
+  const file = modelFile(modelPath, projectRoot);
+  return filesOf(file).catch(() => [file]);
 }
 
 /** The files of a model; one that is not ONNX (a GGUF, say) is one file. */

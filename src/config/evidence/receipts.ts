@@ -1,8 +1,9 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../../errors.ts';
+import { readRegularFile } from '../../read-file.ts';
 import type { Log } from '../../receipt/index.ts';
-import { parseReceipt, type Receipt } from '../../receipt/index.ts';
+import { type ActionName, parseReceipt, type Receipt } from '../../receipt/index.ts';
 import { sha256 } from '../live/files.ts';
 import type { ReceiptMention } from '../states/history.ts';
 
@@ -31,8 +32,8 @@ export async function readReceipts(places: readonly string[], base: string, log:
     }
     const names = folder ? (await readdir(named)).filter((name) => RECEIPT_NAME.test(name)).sort() : [];
     for (const file of folder ? names.map((name) => path.join(named, name)) : [named]) {
-      const bytes = await readFile(file);
       try {
+        const bytes = await readRegularFile(file, 'The receipt');
         found.set(file, { file, bytes, receipt: parseReceipt(bytes.toString('utf8'), file) });
       } catch (error) {
         if (!folder || !(error instanceof InputError)) throw error;
@@ -43,37 +44,63 @@ export async function readReceipts(places: readonly string[], base: string, log:
   return [...found.values()];
 }
 
-/** The newest receipt of each action about exactly these bytes. */
-export function receiptsFor(root: string, receipts: readonly FiledReceipt[]): Map<string, FiledReceipt> {
-  const newest = new Map<string, FiledReceipt>();
+/** The newest receipt of each action about exactly these bytes; of two of the same moment the later one in the list. */
+export function receiptsFor(root: string, receipts: readonly FiledReceipt[]): Map<ActionName, FiledReceipt> {
+  const newest = new Map<ActionName, FiledReceipt>();
   for (const filed of receipts) {
     const { action, modelRoot, createdAt } = filed.receipt;
     if (modelRoot !== root) continue;
     const known = newest.get(action);
-    if (!known || known.receipt.createdAt <= createdAt) newest.set(action, filed);
+    if (!known || Date.parse(known.receipt.createdAt) <= Date.parse(createdAt)) newest.set(action, filed);
   }
   return newest;
 }
 
-/** Why these receipts do not allow a promotion of the model with this root; empty where they do. */
-export function gateReceipts(model: string, root: string, receipts: readonly FiledReceipt[]): string[] {
+/** What receipts say of a promotion. */
+export interface ReceiptGate {
+  /** Why they do not allow it; empty where they do. */
+  problems: string[];
+  /** Verdicts that are inconclusive and were let through. */
+  inconclusive: string[];
+}
+
+/** Whether receipts allow a promotion of the model with this root. */
+export function gateReceipts(
+  model: string,
+  root: string,
+  receipts: readonly FiledReceipt[],
+  allowInconclusive: boolean,
+): ReceiptGate {
   const newest = receiptsFor(root, receipts);
-  return REQUIRED.flatMap((action) => {
+  const gate: ReceiptGate = { problems: [], inconclusive: [] };
+  for (const action of REQUIRED) {
     const filed = newest.get(action);
-    if (filed === undefined) {
-      const other = receipts.find(({ receipt }) => receipt.action === action);
-      const seen = other
-        ? `; ${other.file} is about other bytes (root ${other.receipt.modelRoot.slice(0, 12)}…)`
-        : `, and no ${action} receipt was found at all`;
-      return [
-        `No ${action} receipt is about the bytes on disk now (${model}, root ${root.slice(0, 12)}…)${seen}: run ${action} on this file.`,
-      ];
+    if (filed === undefined) gate.problems.push(missingReceipt(model, root, action, receipts));
+    else if (filed.receipt.verdict === 'inconclusive' && allowInconclusive) {
+      gate.inconclusive.push(`${filed.file} says 'inconclusive' of ${model}.`);
+    } else if (filed.receipt.verdict !== 'pass') {
+      gate.problems.push(
+        `${filed.file} says '${filed.receipt.verdict}': a model is promoted only when ${action} passes; see that receipt for the figure, mend it and run ${action} again.`,
+      );
     }
-    if (filed.receipt.verdict === 'pass') return [];
-    return [
-      `${filed.file} says '${filed.receipt.verdict}': a model is promoted only when ${action} passes; see that receipt for the figure, mend it and run ${action} again.`,
-    ];
-  });
+  }
+  return gate;
+}
+
+/** Receipts are named after their model: those of other models in the same folder say nothing about this one. */
+function missingReceipt(
+  model: string,
+  root: string,
+  action: (typeof REQUIRED)[number],
+  receipts: readonly FiledReceipt[],
+): string {
+  const name = `${path.posix.parse(model).name}.${action}.json`;
+  const others = receipts
+    .filter(({ file, receipt }) => receipt.action === action && path.basename(file) === name)
+    .map(({ file, receipt }) => `${file} is about other bytes (root ${receipt.modelRoot.slice(0, 12)}…)`);
+  const seen =
+    others.length > 0 ? `; ${others.join(', and ')}` : `, and there is no ${name} where receipts are looked for`;
+  return `No ${action} receipt is about the bytes on disk now (${model}, root ${root.slice(0, 12)}…)${seen}: run ${action} on this file.`;
 }
 
 /** Resident memory in MB that the newest validate receipt has measured for these bytes. */

@@ -1,11 +1,12 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../../errors.ts';
-import { type Lock, waitForLock } from '../../lock.ts';
+import { type Lock, type LockOwner, waitForLock } from '../../lock.ts';
 import { makeFolder } from '../../make-folder.ts';
+import { isGone, isHere } from '../../process-identity.ts';
+import { silentLog } from '../../receipt/index.ts';
 import { actor, type ConfigContext } from '../options.ts';
-import type { Service } from '../service/service.ts';
-import { type LiveContext, type Recovery, recover } from './change.ts';
+import type { LiveContext } from './change.ts';
 import { type LiveConfig, locateConfig } from './files.ts';
 
 /** A run that has the live config to itself. */
@@ -13,9 +14,6 @@ export interface LiveSession {
   live: LiveConfig;
   projectRoot: string;
   context: LiveContext;
-  recovery: Recovery;
-  /** Whether another run was at work and has been asked to stop. */
-  preempted: boolean;
 }
 
 export interface SessionOptions {
@@ -23,67 +21,125 @@ export interface SessionOptions {
   config: string;
   projectRoot: string;
   dryRun: boolean;
-  service: Service;
 }
 
-/** How long a rollback waits for the run that it has asked to stop, ms: time to restart and prove health. */
-const PREEMPT_MS = 60_000;
+/** How long a promotion that was asked to give way may take, ms; then it is killed, where that is allowed. */
+const GIVE_WAY_MS = 15_000;
+/** How often a promotion looks whether it is asked to give way, ms. */
+const LOOK_MS = 100;
+const SAY_MS = 15_000;
 
 /**
- * Locks the live config, finishes or reverts what a killed run has left, and runs `work`. A dry run locks nothing and
- * mends nothing. A rollback that finds another run at work asks it to stop, and gets its turn once that has rolled back.
+ * Locks the live config and runs `work`. A dry run locks nothing. A rollback asks a promotion that is at work to give
+ * way, and kills it if it does not; for another rollback it waits. The lock is free again before this returns.
  */
 export async function withLiveConfig<T>(
   options: SessionOptions,
   context: ConfigContext,
   work: (session: LiveSession) => Promise<T>,
 ): Promise<T> {
-  const { log, signal, now = () => new Date(), env = process.env, fault = () => {} } = context;
-  const { action, projectRoot, service } = options;
+  const { log = silentLog, signal, now = () => new Date(), env = process.env, fault = () => {} } = context;
+  const { action, projectRoot } = options;
   const live = await locateConfig(options.config, projectRoot);
-  const idle: Recovery = { outcome: 'none', steps: [], failures: [] };
-  const liveContext: LiveContext = { log, projectRoot, now, fault, interrupted: async () => undefined };
-  if (options.dryRun) return work({ live, projectRoot, context: liveContext, recovery: idle, preempted: false });
+  const giveWay = new AbortController();
+  const stop = new AbortController();
+  const cancel = () => stop.abort(new Error('the run was cancelled'));
+  signal?.addEventListener('abort', cancel, { once: true });
+  if (signal?.aborted) cancel();
+  const liveContext: LiveContext = {
+    log,
+    projectRoot,
+    env,
+    now,
+    fault,
+    stop: stop.signal,
+    giveWay: giveWay.signal,
+    gaveWay: () => giveWay.signal.aborted,
+    lock: { assertHeld: () => undefined },
+    restartLog: path.join(live.state, `restart-${path.basename(live.file)}.log`),
+  };
+  if (options.dryRun) return work({ live, projectRoot, context: liveContext });
 
-  const stopFile = path.join(live.state, 'stop');
-  let preempted = false;
   makeStateFolder(live.state);
+  const stopFile = path.join(live.state, 'stop');
   const lock: Lock = await waitForLock(path.join(live.state, 'lock'), {
     what: 'this config',
     action,
     now: now(),
     warn: (sentence) => log.warning(sentence),
-    onWait: async (owner, waitedMs) => {
-      if (action !== 'rollback' || waitedMs > PREEMPT_MS) return false;
-      if (!preempted) {
-        log.warning(`A ${owner.action ?? 'run'} is at work; asking it to stop and roll back first.`);
-        await writeFile(stopFile, JSON.stringify({ token: owner.token, by: actor(env).who }));
-      }
-      preempted = true;
-      return true;
-    },
+    onWait: action === 'rollback' ? waiting(stopFile, liveContext) : () => false,
   });
+  const looking = setInterval(() => {
+    const by = action === 'promote' ? stopRequest(stopFile, lock.token) : undefined;
+    if (by === undefined || giveWay.signal.aborted) return;
+    const reason = new Error(`a rollback was asked for by ${by}`);
+    giveWay.abort(reason);
+    stop.abort(reason);
+  }, LOOK_MS);
   try {
-    await rm(stopFile, { force: true });
+    rmSync(stopFile, { force: true });
     await fault('locked');
-    const interrupted = async (): Promise<string | undefined> => {
-      if (signal?.aborted) return 'the run was cancelled';
-      return action === 'promote' ? stopRequest(stopFile, lock.token) : undefined;
-    };
-    const recovery = await recover(live, service, { ...liveContext, interrupted: async () => undefined });
-    if (recovery.failures.length > 0 && recovery.steps.some(({ ok }) => !ok) && action === 'promote') {
-      throw new InputError(`An earlier run was cut off. ${recovery.failures.join(' ')}`);
-    }
-    return await work({ live, projectRoot, context: { ...liveContext, interrupted }, recovery, preempted });
+    return await work({ live, projectRoot, context: { ...liveContext, lock } });
   } finally {
+    clearInterval(looking);
+    signal?.removeEventListener('abort', cancel);
     lock.release();
   }
 }
 
-async function stopRequest(file: string, token: string): Promise<string | undefined> {
+/** How a rollback waits for the run that holds the lock. */
+function waiting(stopFile: string, { log, env, stop }: LiveContext) {
+  let asked: string | undefined;
+  let askedAt = 0;
+  let killed = false;
+  let saidAt = 0;
+  return (owner: LockOwner, waitedMs: number): boolean => {
+    if (stop.aborted) return false;
+    if (owner.action === 'rollback') {
+      if (saidAt === 0 || waitedMs - saidAt >= SAY_MS) {
+        log.info(
+          `Another rollback is at work since ${owner.since ?? 'a moment'}; it is never cut short, so this one waits for it.`,
+        );
+        saidAt = Math.max(waitedMs, 1);
+      }
+      return true;
+    }
+    if (asked !== owner.token) {
+      log.warning(
+        `A ${owner.action ?? 'run'} (process ${owner.pid} on ${owner.host}) is at work; asking it to give way.`,
+      );
+      writeFileSync(stopFile, JSON.stringify({ token: owner.token, by: actor(env).who }));
+      asked = owner.token;
+      askedAt = waitedMs;
+    }
+    const patience = waitedMs - askedAt;
+    if (patience < GIVE_WAY_MS) return true;
+    if (killed) return patience < GIVE_WAY_MS + 5_000;
+    killed = true;
+    return kill(owner, log);
+  };
+}
+
+/** Kills a run that did not give way. Its journal says what it was at. False where it is out of reach. */
+function kill(owner: LockOwner, log: LiveContext['log']): boolean {
+  if (!isHere(owner) || isGone(owner)) return isGone(owner);
   try {
-    const request = JSON.parse(await readFile(file, 'utf8')) as { token?: string; by?: string };
-    return request.token === token ? `a rollback was asked for by ${request.by}` : undefined;
+    process.kill(owner.pid, 'SIGKILL');
+    log.warning(
+      `The ${owner.action ?? 'run'} did not give way in ${GIVE_WAY_MS / 1000} s; process ${owner.pid} was killed.`,
+    );
+    return true;
+  } catch (error) {
+    log.error(`Process ${owner.pid} does not give way and cannot be killed (${messageOf(error)}): end it by hand.`);
+    return false;
+  }
+}
+
+/** Who asked the holder of `token` to give way. */
+function stopRequest(file: string, token: string): string | undefined {
+  try {
+    const request = JSON.parse(readFileSync(file, 'utf8')) as { token?: unknown; by?: unknown } | null;
+    return request?.token === token ? String(request.by) : undefined;
   } catch {
     return undefined; // No request, or one that is just being written: the next look will see it.
   }

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InputError, messageOf } from '../../errors.ts';
+import { InputError } from '../../errors.ts';
 import { runProgram, splitCommand } from '../../program.ts';
 import type { Log } from '../../receipt/index.ts';
-import { graphSha256, modelFile } from '../evidence/models.ts';
 import { splitKey } from '../yaml/keys.ts';
+import { type Accepted, acceptedValues, type Target } from './expected.ts';
+import { type Answer, askUrl } from './http.ts';
+import { excerpt } from './text.ts';
 
 /** How the service that reads the config is restarted and asked. */
 export interface ServiceOptions {
@@ -22,7 +24,7 @@ export interface ServiceOptions {
    * `{model_sha256}` the SHA-256 of that model's graph file. `{model_path}` unless given.
    */
   healthExpected?: string | undefined;
-  /** How long health is asked for after a restart, s (default 60). */
+  /** How long health is asked for after a restart, s; by default what is known of the model's load time. */
   healthTimeout?: number | undefined;
   /** How long to keep asking once healthy, s (default 0). */
   watchSeconds?: number | undefined;
@@ -37,24 +39,17 @@ export interface Step {
   ms: number;
   /** What the command or the service said last. */
   detail: string;
+  /** What stood last at `health-json-path`: what the service says that it runs. */
+  reported?: string;
 }
 
 export interface ServiceContext {
   log: Log;
   projectRoot: string;
-  /** Why the waiting should stop, where there is a reason: a cancelled run, a rollback that was asked for. */
-  interrupted(): Promise<string | undefined>;
-}
-
-/** What the service should be running when it is asked. */
-export interface Target {
-  /** Model path in the config now. */
-  modelPath: string | undefined;
-  /**
-   * Model path that the change puts into the config. An expected value that is just this text means "the model path of
-   * the config", so that on the way back the other one is expected.
-   */
-  promotedPath: string | undefined;
+  /** Ends all waiting; its reason says why. */
+  stop: AbortSignal;
+  /** File that gets what the restart command, and what it leaves running, print. */
+  restartLog: string;
 }
 
 /** A service, its commands parsed. */
@@ -63,8 +58,8 @@ export interface Service {
   restarts: boolean;
   asks: boolean;
   restart(phase: Step['phase'], context: ServiceContext): Promise<Step>;
-  /** Asks until healthy or `healthTimeout`; the answer must name the target where one is expected. */
-  health(phase: Step['phase'], target: Target, context: ServiceContext): Promise<Step>;
+  /** Asks until healthy or for `waitMs`; the answer must name the target where one is expected. */
+  health(phase: Step['phase'], target: Target, waitMs: number, context: ServiceContext): Promise<Step>;
   /** Keeps asking for `watchSeconds`; nothing where there is nothing to wait for. */
   watch(target: Target, context: ServiceContext): Promise<Step | undefined>;
 }
@@ -78,27 +73,12 @@ export function openService(options: ServiceOptions): Service {
   const restartArgv = options.restartCommand ? splitCommand(options.restartCommand, 'restart-command') : undefined;
   const healthArgv = options.healthCommand ? splitCommand(options.healthCommand, 'health-command') : undefined;
   const { healthUrl, healthJsonPath } = options;
-  if (healthArgv && healthUrl) {
-    throw new InputError("'health-command' and 'health-url' are both given; give the one that tells health best.");
-  }
-  if (healthUrl && !URL.canParse(healthUrl)) {
-    throw new InputError(
-      `'health-url' is '${healthUrl}', which is no address; write it as http://127.0.0.1:8080/health.`,
-    );
-  }
-  if (options.healthExpected && !healthJsonPath) {
-    throw new InputError("'health-expected' needs 'health-json-path', which says where in the answer it stands.");
-  }
-  if (healthJsonPath && !healthArgv && !healthUrl) {
-    throw new InputError("'health-json-path' needs a 'health-url' or a 'health-command' that answers in JSON.");
-  }
-  const timeoutMs = (options.healthTimeout ?? 60) * 1000;
-  const asks = healthArgv !== undefined || Boolean(healthUrl);
+  refuseOddInputs(options);
 
-  const ask = async (accepted: Accepted, limitMs: number, projectRoot: string): Promise<Answer> => {
+  const ask = async (accepted: Accepted, limitMs: number, context: ServiceContext): Promise<Reported> => {
     const answer = healthArgv
-      ? await askCommand(healthArgv, limitMs, projectRoot)
-      : await askUrl(String(healthUrl), limitMs);
+      ? await askCommand(healthArgv, limitMs, context)
+      : await askUrl(String(healthUrl), limitMs, context.stop);
     return answer.ok && healthJsonPath ? judge(answer, healthJsonPath, accepted) : answer;
   };
   const acceptedFor = (target: Target, projectRoot: string) =>
@@ -106,88 +86,88 @@ export function openService(options: ServiceOptions): Service {
 
   return {
     restarts: restartArgv !== undefined,
-    asks,
-    async restart(phase, { log, projectRoot }) {
+    asks: healthArgv !== undefined || Boolean(healthUrl),
+    async restart(phase, { log, projectRoot, stop, restartLog }) {
       log.info(`Restarting: ${options.restartCommand}`);
-      const run = await runProgram(restartArgv!, {
-        limitMs: (options.restartTimeout ?? 120) * 1000,
-        cwd: projectRoot,
-      });
-      return { phase, name: 'restart', ok: run.ok, ms: run.ms, detail: run.detail };
+      const limitMs = (options.restartTimeout ?? 120) * 1000;
+      const run = await runProgram(restartArgv!, { cwd: projectRoot, limitMs, signal: stop, outputFile: restartLog });
+      const detail = stop.aborted ? `${reasonOf(stop)} (${run.detail})` : run.detail;
+      return { phase, name: 'restart', ok: run.ok && !stop.aborted, ms: run.ms, detail };
     },
-    async health(phase, target, context) {
+    async health(phase, target, waitMs, context) {
       const started = performance.now();
       const accepted = await acceptedFor(target, context.projectRoot);
-      const left = () => timeoutMs - (performance.now() - started);
-      let answer: Answer = { ok: false, detail: 'never asked' };
+      const left = () => waitMs - (performance.now() - started);
+      let answer: Reported = { ok: false, detail: 'never asked' };
+      let reported: string | undefined;
       let attempts = 0;
       for (let pause = 100; ; pause = Math.min(pause * 1.5, 1000)) {
-        answer = await ask(accepted, Math.min(ASK_TIMEOUT_MS, Math.max(left(), 100)), context.projectRoot);
+        answer = await ask(accepted, Math.min(ASK_TIMEOUT_MS, Math.max(left(), 100)), context);
+        reported = answer.reported ?? reported;
         attempts++;
-        if (answer.ok || left() <= pause) break;
-        const reason = await context.interrupted();
-        if (reason !== undefined) {
-          answer = { ok: false, detail: reason };
-          break;
-        }
+        if (context.stop.aborted) answer = { ok: false, detail: reasonOf(context.stop) };
+        if (answer.ok || context.stop.aborted || left() <= pause) break;
         context.log.debug(`Not healthy yet: ${answer.detail}`);
-        await sleep(pause);
+        await pauseFor(pause, context.stop);
       }
       const ms = performance.now() - started;
       const tries = `${attempts} ${attempts === 1 ? 'try' : 'tries'}`;
-      return { phase, name: 'health', ok: answer.ok, ms, detail: `${answer.detail} (${tries}, ${Math.round(ms)} ms)` };
+      const detail = `${answer.detail} (${tries}, ${Math.round(ms)} ms)`;
+      return { phase, name: 'health', ok: answer.ok, ms, detail, ...(reported === undefined ? {} : { reported }) };
     },
     async watch(target, context) {
       if (!options.watchSeconds) return undefined;
       const started = performance.now();
       const accepted = await acceptedFor(target, context.projectRoot);
       const until = started + options.watchSeconds * 1000;
+      const step = { phase: 'change', name: 'watch' } as const;
       let misses = 0;
       let asked = 0;
-      while (performance.now() < until) {
-        await sleep(Math.min(1000, Math.max(until - performance.now(), 0)));
-        const answer = await ask(accepted, ASK_TIMEOUT_MS, context.projectRoot);
+      let missed = 0;
+      // A miss at the end is asked about until it is over or the third in a row.
+      while (performance.now() < until || misses > 0) {
+        await pauseFor(misses > 0 ? 1000 : Math.min(1000, Math.max(until - performance.now(), 0)), context.stop);
+        const answer = await ask(accepted, ASK_TIMEOUT_MS, context);
+        const ms = performance.now() - started;
+        if (context.stop.aborted) return { ...step, ok: false, ms, detail: reasonOf(context.stop) };
         asked++;
         misses = answer.ok ? 0 : misses + 1;
-        const reason = await context.interrupted();
-        if (reason !== undefined || misses >= WATCH_MISSES) {
-          const detail = reason ?? `${answer.detail} (${misses} times in a row, at second ${seconds(started)})`;
-          return { phase: 'change', name: 'watch', ok: false, ms: performance.now() - started, detail };
+        if (!answer.ok) missed++;
+        if (misses >= WATCH_MISSES) {
+          const detail = `${answer.detail} (${misses} times in a row, until second ${seconds(started)})`;
+          return { ...step, ok: false, ms, detail };
         }
       }
-      const detail = `stable for ${seconds(started)} s (asked ${asked} times)`;
-      return { phase: 'change', name: 'watch', ok: misses === 0, ms: performance.now() - started, detail };
+      const hiccups = missed === 0 ? '' : `, ${missed} missed, never ${WATCH_MISSES} in a row`;
+      const detail = `stable for ${seconds(started)} s (asked ${asked} times${hiccups})`;
+      return { ...step, ok: true, ms: performance.now() - started, detail };
     },
   };
 }
 
-interface Answer {
-  ok: boolean;
-  detail: string;
-  body?: string;
-}
-
-/** Values that may stand at the JSON path; undefined where any will do. */
-type Accepted = string[] | undefined;
-
-async function acceptedValues(
-  expected: string,
-  { modelPath, promotedPath }: Target,
-  projectRoot: string,
-): Promise<Accepted> {
-  const promotedFile = promotedPath && modelFile(promotedPath, projectRoot);
-  const template = expected === promotedPath || expected === promotedFile ? '{model_path}' : expected;
-  if (!template.includes('{model_')) {
-    // A fixed text describes the promoted model; of another one it says nothing.
-    return modelPath === promotedPath ? [template] : undefined;
+function refuseOddInputs({ healthCommand, healthUrl, healthJsonPath, healthExpected }: ServiceOptions): void {
+  if (healthCommand && healthUrl) {
+    throw new InputError("'health-command' and 'health-url' are both given; give the one that tells health best.");
   }
-  if (modelPath === undefined) return undefined;
-  const digest = template.includes('{model_sha256}') ? await graphSha256(modelPath, projectRoot) : undefined;
-  const filled = template.replaceAll('{model_sha256}', digest ?? '');
-  return [modelPath, modelFile(modelPath, projectRoot)].map((text) => filled.replaceAll('{model_path}', text));
+  if (healthUrl && !/^https?:$/.test(URL.canParse(healthUrl) ? new URL(healthUrl).protocol : '')) {
+    throw new InputError(
+      `'health-url' is '${healthUrl}', which is no address; write it as http://127.0.0.1:8080/health.`,
+    );
+  }
+  if (healthExpected && !healthJsonPath) {
+    throw new InputError("'health-expected' needs 'health-json-path', which says where in the answer it stands.");
+  }
+  if (healthJsonPath && !healthCommand && !healthUrl) {
+    throw new InputError("'health-json-path' needs a 'health-url' or a 'health-command' that answers in JSON.");
+  }
 }
 
-function judge(answer: Answer, jsonPath: string, accepted: Accepted): Answer {
+/** An answer, and what stood at `health-json-path`. */
+interface Reported extends Answer {
+  reported?: string;
+}
+
+function judge(answer: Answer, jsonPath: string, accepted: Accepted): Reported {
   let value: unknown;
   try {
     value = JSON.parse(answer.body ?? '');
@@ -195,45 +175,33 @@ function judge(answer: Answer, jsonPath: string, accepted: Accepted): Answer {
     return { ok: false, detail: `the answer is no JSON: ${excerpt(answer.body ?? '')}` };
   }
   for (const segment of splitKey(jsonPath)) {
-    if (value === null || typeof value !== 'object') {
-      value = undefined;
-      break;
-    }
-    value = (value as Record<string, unknown>)[segment];
+    const within: object = value !== null && typeof value === 'object' ? value : {};
+    value = Object.hasOwn(within, segment) ? (within as Record<string, unknown>)[segment] : undefined;
   }
   if (value === undefined || value === null) {
     return { ok: false, detail: `the answer has nothing at '${jsonPath}': ${excerpt(answer.body ?? '')}` };
   }
   const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const reported = excerpt(text);
   if (accepted === undefined || accepted.includes(text)) {
-    return { ok: true, detail: `${answer.detail}, ${jsonPath} is '${text}'` };
+    return { ok: true, detail: `${answer.detail}, ${jsonPath} is '${reported}'`, reported };
   }
-  return { ok: false, detail: `'${jsonPath}' is '${excerpt(text)}' where '${accepted[0]}' is expected` };
+  return { ok: false, detail: `'${jsonPath}' is '${reported}' where '${accepted[0]}' is expected`, reported };
 }
 
-async function askUrl(url: string, limitMs: number): Promise<Answer> {
-  try {
-    const response = await fetch(url, {
-      signal: AbortSignal.timeout(Math.ceil(limitMs)),
-      headers: { accept: 'application/json' },
-    });
-    const body = (await response.text()).slice(0, 2 ** 20);
-    const detail = `HTTP ${response.status}${response.ok ? '' : `: ${excerpt(body)}`}`;
-    return { ok: response.ok, detail, body };
-  } catch (error) {
-    const cause = error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
-    return { ok: false, detail: `no answer (${cause})` };
-  }
-}
-
-async function askCommand(argv: string[], limitMs: number, cwd: string): Promise<Answer> {
-  const run = await runProgram(argv, { limitMs, cwd });
+async function askCommand(argv: readonly string[], limitMs: number, context: ServiceContext): Promise<Answer> {
+  const { projectRoot, stop } = context;
+  const run = await runProgram(argv, { cwd: projectRoot, limitMs, signal: stop });
   return { ok: run.ok, detail: run.ok ? 'exit 0' : run.detail, body: run.stdout };
 }
 
-function excerpt(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
-  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+async function pauseFor(ms: number, stop: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal: stop }).catch(() => undefined); // Whoever pauses looks at the signal itself.
+}
+
+/** Why the waiting was ended, as half a sentence. */
+export function reasonOf(stop: AbortSignal): string {
+  return stop.reason instanceof Error ? stop.reason.message : String(stop.reason);
 }
 
 function seconds(started: number): string {

@@ -1,7 +1,7 @@
 import { isAlias, isMap, isScalar, isSeq, type ParsedNode } from 'yaml';
 import { InputError } from '../../errors.ts';
 import { type StaleComment, staleComment, type ValueFacts } from './comment.ts';
-import { findKey, findParent, joinKey, type KeySite, type MapSite, sharedAncestor, splitKey } from './keys.ts';
+import { allKeys, findKey, findParent, joinKey, type KeySite, type MapSite, sharedAncestor, splitKey } from './keys.ts';
 import { decodeYaml, parseValidYaml, parseYaml, syntaxProblems, type YamlFile } from './parse.ts';
 import { isYamlScalar, type ScalarStyle, writeScalar, type YamlScalar } from './scalar.ts';
 
@@ -86,6 +86,28 @@ export function readKey(
   const value = scalarOf(site);
   if (value === undefined) return undefined;
   return { path: joinKey(site.path), value, ...file.at(site.offset) };
+}
+
+/** The full dotted path where a key stands or, if it is missing, would be put. */
+export function resolveKey(source: Uint8Array, key: string, name = 'the config'): string {
+  const file = parseValidYaml(decodeYaml(source, name), name);
+  const site = findKey(file, key);
+  if (site !== undefined) return joinKey(site.path);
+  const segments = splitKey(key);
+  return joinKey([...(findParent(file, key)?.path ?? segments.slice(0, -1)), segments.at(-1)!]);
+}
+
+/** What exactly these full paths hold; no deeper place counts. */
+export function readKeys(source: Uint8Array, keys: Iterable<string>, name = 'the config'): Map<string, YamlScalar> {
+  const file = parseValidYaml(decodeYaml(source, name), name);
+  const sites = new Map(allKeys(file).map((site) => [joinKey(site.path), site]));
+  const held = new Map<string, YamlScalar>();
+  for (const key of keys) {
+    const site = sites.get(key);
+    const value = site && scalarOf(site);
+    if (value !== undefined) held.set(key, value);
+  }
+  return held;
 }
 
 /** The scalar a pair holds, through an alias if need be; undefined for collections. */

@@ -129,7 +129,7 @@ export function runProcess(program: string, args: string[], cwd?: string): Promi
 }
 
 /** A log that remembers, and a context with it. */
-export function remember(): ConfigContext & { lines: string[] } {
+export function remember(): ConfigContext & { log: Log; lines: string[] } {
   const lines: string[] = [];
   const log: Log = {
     info: (message) => void lines.push(message),
