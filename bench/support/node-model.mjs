@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 const FLOAT = 1;
-const WIDTH = 16;
+const WIDTH = 32;
 
 /**
- * Writes a model of many small nodes: a chain of products of [16, 16] weights with element-wise nodes between them,
+ * Writes a model of many small nodes: a chain of products of [32, 32] weights with element-wise nodes between them,
  * `nodes` in all over `weights` weights (used in turn), with exporter-like names. The weights lie in `<file>.data`, so the
  * graph file is graph only; returns its size in bytes. The same numbers give the same bytes.
  */

@@ -107,7 +107,8 @@ function removeEmpty(deepest: string, first: string): void {
 export function explainWriteError(cause: unknown, output: string): Error {
   if (cause instanceof InputError) return cause;
   const { code, syscall } = cause as NodeJS.ErrnoException;
-  if (syscall === undefined && code === undefined) return cause instanceof Error ? cause : new Error(messageOf(cause));
+  // Only the file system's errors are about the output.
+  if (syscall === undefined) return cause instanceof Error ? cause : new Error(messageOf(cause));
   const why = WRITE_ERRORS[code ?? ''] ?? `cannot be written (${messageOf(cause)}): check the disk`;
   return new InputError(`The output "${output}" ${why}.`, { cause });
 }

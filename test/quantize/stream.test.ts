@@ -332,6 +332,47 @@ describe('FileWriter', () => {
     expect(seen.reduce((a, b) => a + b, 0)).toBe(wanted.length);
   });
 
+  it('gives a worker of small heap a chunk of 60,000 pieces a few at a time', async () => {
+    const values = weights(16);
+    const source = tensorInFile([16], values);
+    const job: WeightJob = plainJob(source);
+    const pieces = 60_000;
+    await inPool(async (pool) => {
+      const [parameters] = await computeParameters([job], pool);
+      const layout = layoutOf(
+        Array.from({ length: pieces }, () => ({ kind: 'job', length: 16, job: { kind: 'quantize', job, parameters } })),
+      );
+      const written = await write(layout, pool);
+      const made = fs.readFileSync(layout.path);
+      expect(made.length).toBe(16 * pieces);
+      const once = made.subarray(0, 16);
+      for (let i = 0; i < pieces; i += 999) expect(made.subarray(16 * i, 16 * i + 16).equals(once)).toBe(true);
+      expect(written.chunks).toEqual(chunkDigests(layout.path));
+    });
+  });
+
+  it('asks for bytes that are made when they are wanted, over the ends of steps and chunks', async () => {
+    const run = 100_000;
+    let asked = 0;
+    const bytesOfRun = (i: number) => Buffer.alloc(run, i % 251);
+    const parts = Array.from({ length: Math.ceil((CHUNK_BYTES * 1.5) / run) }, (_, i) => ({
+      kind: 'bytes',
+      length: run,
+      get bytes() {
+        asked++;
+        return bytesOfRun(i);
+      },
+    }));
+    const size = parts.length * run;
+    const segments = parts.map((part, i) => Object.defineProperty(part, 'offset', { value: i * run }));
+    const layout = { path: freshPath(), size, segments: segments as unknown as StreamLayout['segments'] };
+    const written = await inPool((pool) => write(layout, pool));
+    expect(asked).toBe(parts.length + 1);
+    const made = fs.readFileSync(layout.path);
+    expect(made.equals(Buffer.concat(parts.map((_, i) => bytesOfRun(i))))).toBe(true);
+    expect(written.chunks).toEqual(chunkDigests(layout.path));
+  });
+
   it('writes several files, an empty one among them', async () => {
     const layouts = [layoutOf([]), layoutOf([{ kind: 'zeros', length: 10 }])];
     const written = await inPool(async (pool) => {

@@ -34,11 +34,12 @@ export class Pool {
 
   /**
    * Runs tasks on the workers, taking the next one only when a worker is free, so that nothing piles up; `done` hears
-   * each outcome in the order they come. The first error stops every worker and is thrown once all of them have ended;
+   * each outcome in the order they come. A list of steps is done by one worker, one step after another, each made when
+   * the one before is done; the outcome is that of the last. The first error stops every worker and is thrown once all of them have ended;
    * the pool is then of no more use.
    */
   async runAll<T extends Task, Context>(
-    tasks: Iterable<[T, Context]>,
+    tasks: Iterable<[T | Iterable<T>, Context]>,
     done: (context: Context, outcome: Outcome<T>) => void,
   ): Promise<void> {
     this.#signal?.throwIfAborted();
@@ -71,12 +72,14 @@ export class Pool {
 /** Feeds one worker until there are no more tasks. */
 async function serve<T extends Task, Context>(
   thread: Thread,
-  tasks: Iterator<[T, Context]>,
+  tasks: Iterator<[T | Iterable<T>, Context]>,
   done: (context: Context, outcome: Outcome<T>) => void,
 ): Promise<void> {
   for (let next = tasks.next(); !next.done; next = tasks.next()) {
-    const [task, context] = next.value;
-    done(context, (await thread.run(task)) as Outcome<T>);
+    const [work, context] = next.value;
+    let outcome: Outcome | undefined;
+    for (const task of Symbol.iterator in work ? work : [work]) outcome = await thread.run(task);
+    done(context, outcome as Outcome<T>);
   }
 }
 
@@ -93,7 +96,9 @@ class Thread {
         if ('failure' in answer) this.#waiting?.reject(errorOf(answer.failure));
         else this.#waiting?.resolve(answer.outcome);
       })
-      .on('error', (error: Error) => this.#break(error))
+      .on('error', (error: NodeJS.ErrnoException) =>
+        this.#break(error.code === OUT_OF_MEMORY ? outOfMemory(error) : error),
+      )
       .on('exit', (code) => this.#break(new Error(`A quantization worker ended early (exit ${code})`)));
   }
 
@@ -113,6 +118,14 @@ class Thread {
     this.#broken ??= error;
     this.#waiting?.reject(this.#broken);
   }
+}
+
+const OUT_OF_MEMORY = 'ERR_WORKER_OUT_OF_MEMORY';
+
+/** No task is that large, whatever the model: a bug. */
+function outOfMemory(cause: Error): Error {
+  const { maxOldGenerationSizeMb } = LIMITS;
+  return new Error(`A quantization worker used up its ${maxOldGenerationSizeMb} MiB of heap`, { cause });
 }
 
 function withRejection(): { promise: Promise<never>; reject: (reason: unknown) => void } {

@@ -48,8 +48,22 @@ export type Task =
   | { kind: 'range'; pieces: RangePiece[] }
   | { kind: 'digest'; input: Input; length: number }
   | BlocksTask
-  /** `digest` false: no SHA-256 is made, the outcome is empty. */
-  | { kind: 'write'; fd: number; position: number; length: number; digest: boolean; pieces: WritePiece[] };
+  | WriteTask;
+
+/**
+ * A step of writing the chunk at [position, position + length): its next pieces. All steps of a chunk go to one worker;
+ * the last one's outcome is the digest. `digest` false: no SHA-256 is made, the outcome is empty.
+ */
+export interface WriteTask {
+  kind: 'write';
+  fd: number;
+  position: number;
+  length: number;
+  digest: boolean;
+  pieces: WritePiece[];
+  /** Whether further steps follow; the outcome is empty then. */
+  more: boolean;
+}
 
 /** Makes rows [first, first + count) of a block-wise quantized matrix. */
 export interface BlocksTask extends Omit<BlockJob, 'source'> {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { BlockBench } from './block-bench.ts';
 import { BLOCK, Desk, FIRST_OF_PAIR, FLOATS, FLUSH, OUT, RAW, SECOND_OF_PAIR, STAGE, TILE, WINDOW } from './desk.ts';
 import { type Channels, type Exchange, kernelInner, phaseOf } from './geometry.ts';
-import type { Input, Outcome, PieceRange, RangePiece, Task, WritePiece } from './tasks.ts';
+import type { Input, Outcome, PieceRange, RangePiece, Task, WritePiece, WriteTask } from './tasks.ts';
 
 /** Rows up to this many elements are read whole, even where few columns are wanted: cheaper than a read per row. */
 const WHOLE_ROW = 4096;
@@ -14,6 +14,8 @@ const NARROWEST_STRIP = 256;
 export class Workbench {
   readonly #desk: Desk;
   readonly #blocks: BlockBench;
+  /** The chunk that further steps will go on with. */
+  #open: Output | undefined;
 
   constructor(module: WebAssembly.Module) {
     this.#desk = new Desk(module);
@@ -76,7 +78,7 @@ export class Workbench {
   }
 
   #write(task: WriteTask): string {
-    const out = new Output(this.#desk.bytes, task);
+    const out = this.#open ?? new Output(this.#desk.bytes, task);
     for (const piece of task.pieces) {
       if (piece.kind === 'zeros') this.#zeros(piece.length, out);
       else if (piece.kind === 'copy') this.#copy(piece.input, piece.length, out);
@@ -85,7 +87,8 @@ export class Workbench {
       else if (piece.exchange) this.#exchange(piece, piece.exchange, out);
       else this.#quantize(piece, out);
     }
-    return out.finish();
+    this.#open = task.more ? out : undefined;
+    return task.more ? '' : out.finish();
   }
 
   #zeros(length: number, out: Output): void {
@@ -230,8 +233,6 @@ export class Workbench {
 /** The arguments that the range kernels share: source, count, channel, left, channels, inner. */
 type Block = [number, number, number, number, number, number];
 
-type WriteTask = Extract<Task, { kind: 'write' }>;
-
 type QuantizePiece = Extract<WritePiece, { kind: 'quantize' }>;
 
 /** One source matrix of a weight; `origin` is its first element. */
@@ -253,7 +254,7 @@ interface Window {
   count: number;
 }
 
-/** The output chunk: a buffer that is hashed and written whenever it is full enough. */
+/** An output chunk on its way: a buffer that is hashed and written whenever it is full enough. */
 class Output {
   readonly #bytes: Uint8Array;
   readonly #task: WriteTask;

@@ -4,7 +4,7 @@ import type { Segment } from '../../model/types.ts';
 import { channelsOf, exchangeOf } from './geometry.ts';
 import { elementBytes, inputOf, sendable } from './input.ts';
 import type { Pool } from './pool.ts';
-import type { Task, WritePiece } from './tasks.ts';
+import type { WritePiece, WriteTask } from './tasks.ts';
 import type { StreamJob, StreamLayout, WeightParameters, WrittenFile } from './types.ts';
 import { BlockWriter, type Present } from './write-blocks.ts';
 
@@ -121,32 +121,84 @@ interface Chunk {
 
 type FileSegment = Segment<StreamJob | Present>;
 
-type WriteTask = Extract<Task, { kind: 'write' }>;
+/** What a worker gets at a time, so that neither side holds a model of many small tensors at once. */
+const STEP_PIECES = 256;
+const STEP_BYTES = 2 ** 20;
 
 function* tasks(
-  { layout: { size }, handle }: OutputFile,
+  { layout: { size }, handle: { fd } }: OutputFile,
   segments: readonly FileSegment[],
   pool: Pool,
   digest: boolean,
-): Generator<[WriteTask, Chunk]> {
+): Generator<[Iterable<WriteTask>, Chunk]> {
   let first = 0;
   for (let index = 0, position = 0; position < size; index++, position += CHUNK_BYTES) {
-    const end = Math.min(position + CHUNK_BYTES, size);
-    const pieces: WritePiece[] = [];
-    for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
-      const segment = segments[i]!;
-      const from = Math.max(position, segment.offset);
-      const until = Math.min(end, segment.offset + segment.length);
-      if (until > from) pieces.push(pieceOf(segment, from - segment.offset, until - from, pool));
-      if (until < end) first = i + 1;
-    }
-    const length = end - position;
-    const present = pieces.reduce((sum, piece) => sum + (piece.kind === 'present' ? piece.length : 0), 0);
-    yield [
-      { kind: 'write', fd: handle.fd, position, length, digest, pieces },
-      { index, fresh: length - present },
-    ];
+    const length = Math.min(CHUNK_BYTES, size - position);
+    while (endOf(segments[first]!) <= position) first++;
+    const chunk = { fd, position, length, digest };
+    yield [steps(chunk, piecesOf(segments, first, chunk, pool)), { index, fresh: freshBytes(segments, first, chunk) }];
   }
+}
+
+/** Pieces of a chunk, as many as are fit for one message. */
+function* steps(chunk: Omit<WriteTask, 'kind' | 'pieces' | 'more'>, made: Iterable<WritePiece>): Generator<WriteTask> {
+  let pieces: WritePiece[] = [];
+  let bytes = 0;
+  for (const piece of made) {
+    const inline = inlineBytes(piece);
+    if (pieces.length >= STEP_PIECES || (bytes > 0 && bytes + inline > STEP_BYTES)) {
+      yield { kind: 'write', ...chunk, pieces, more: true };
+      pieces = [];
+      bytes = 0;
+    }
+    pieces.push(piece);
+    bytes += inline;
+  }
+  yield { kind: 'write', ...chunk, pieces, more: false };
+}
+
+/** Bytes that travel with a piece. */
+function inlineBytes(piece: WritePiece): number {
+  const input = piece.kind === 'copy' ? piece.input : 'floats' in piece ? piece.floats.input : undefined;
+  return input && 'bytes' in input && !(input.bytes.buffer instanceof SharedArrayBuffer) ? input.bytes.length : 0;
+}
+
+/** A chunk's pieces, from the segment that it begins in; bytes in memory at most a step at a time. */
+function* piecesOf(
+  segments: readonly FileSegment[],
+  first: number,
+  { position, length }: Pick<WriteTask, 'position' | 'length'>,
+  pool: Pool,
+): Generator<WritePiece> {
+  const end = position + length;
+  for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
+    const segment = segments[i]!;
+    const until = Math.min(end, endOf(segment));
+    const most = segment.kind === 'bytes' ? STEP_BYTES : length;
+    for (let from = Math.max(position, segment.offset); from < until; from += most) {
+      yield pieceOf(segment, from - segment.offset, Math.min(most, until - from), pool);
+    }
+  }
+}
+
+function endOf({ offset, length }: FileSegment): number {
+  return offset + length;
+}
+
+/** Bytes of a chunk that are not in the file yet. */
+function freshBytes(
+  segments: readonly FileSegment[],
+  first: number,
+  { position, length }: Pick<WriteTask, 'position' | 'length'>,
+): number {
+  const end = position + length;
+  let fresh = length;
+  for (let i = first; i < segments.length && segments[i]!.offset < end; i++) {
+    const segment = segments[i]!;
+    if (segment.kind !== 'job' || segment.job.kind !== 'present') continue;
+    fresh -= Math.min(end, endOf(segment)) - Math.max(position, segment.offset);
+  }
+  return fresh;
 }
 
 /** `length` bytes of a segment, `skip` bytes after its start, as a worker makes them. */
