@@ -13,6 +13,7 @@ import { bytesOf, declaredSize, type NumericArray, viewAs } from './dtype.ts';
 import { activityBetween, type HostActivity, type HostCounters, hostCounters } from './host-activity.ts';
 import { ownMemory } from './memory.ts';
 import { createObserver, type Observer } from './observe/observer.ts';
+import { releaseWith } from './operator-versions.ts';
 import type {
   Answers,
   ChildFailure,
@@ -313,9 +314,8 @@ function hasCudaLibrary(directory: string): boolean {
 }
 
 function kindOfLoadFailure(message: string): ChildFailure {
-  if (/No Op registered|No opset import|Could not find an implementation|not a registered function/i.test(message)) {
-    return 'unsupported-operator';
-  }
+  const unknown = /No Op registered|No opset import|Could not find an implementation|not a registered function/i;
+  if (unknown.test(message) || releaseWith(message) !== undefined) return 'unsupported-operator';
   return outOfMemory(message) ? 'out-of-memory' : 'load';
 }
 

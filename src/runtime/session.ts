@@ -13,6 +13,7 @@ import { bytesOfFeeds } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';
 import type { Tap } from './observe/types.ts';
+import { releaseWith } from './operator-versions.ts';
 import type {
   Answers,
   FromChild,
@@ -463,7 +464,7 @@ function sentenceOf(failure: SessionFailure, model: string, message: string): st
   const said = tidy(message);
   switch (failure) {
     case 'unsupported-operator':
-      return `${model} needs an operator that this onnxruntime-node lacks (${said}); name a newer one in ort-path, or export the model with operators of ONNX`;
+      return `${model} needs an operator that this onnxruntime-node lacks (${said}); ${adviceFor(said)}`;
     case 'out-of-memory':
       return `${model} ran out of memory (${said}); use a machine or a limit with more memory, or smaller dims`;
     case 'load':
@@ -471,6 +472,12 @@ function sentenceOf(failure: SessionFailure, model: string, message: string): st
     default:
       return `${model} does not run: ${said}`;
   }
+}
+
+function adviceFor(said: string): string {
+  const release = releaseWith(said);
+  if (release) return `${release} has it: name one at least as new in ort-path, or quantize with another method`;
+  return 'name a newer one in ort-path, or export the model with operators of ONNX';
 }
 
 /** What ONNX Runtime says, without the places in its own source. */

@@ -22,10 +22,7 @@ export function blockForm(settings: BlockWeights): NodeForm {
     kind: 'node',
     name: 'blocks',
     needs: { opset: 7, operator: 'MatMulNBits' },
-    note:
-      settings.bits === 4
-        ? 'Weights in 4 bits are fastest at one or two rows a product (a token, a frame); from about eight rows 8 bits without `block-size` are faster.'
-        : '8 bits in blocks are for quality: without `block-size` (and with `dynamic`) they are as small and faster.',
+    note: noteOf(settings),
     weights: (site) => forms.get(operatorKey(site.node))?.weights(site) ?? [],
     offer(site, weights) {
       const form = forms.get(operatorKey(site.node));
@@ -38,4 +35,13 @@ export function blockForm(settings: BlockWeights): NodeForm {
       return true;
     },
   };
+}
+
+/** When it pays, as measured (docs/quantization.md), and which runtimes have the operators. */
+function noteOf({ bits }: BlockWeights): string {
+  const releases = 'They need ONNX Runtime 1.22, 1.23 where an embedding is in blocks.';
+  if (bits === 8) {
+    return `8 bits in blocks are for quality: \`dynamic\` is as small, and faster from a few rows a product on. ${releases}`;
+  }
+  return `4 bits are fastest at one or two rows a product (a token, a frame); from about eight rows \`dynamic\` is faster. ${releases.replace('1.22', '1.19')}`;
 }
