@@ -218,6 +218,14 @@ const timeout_seconds = {
   "description": "Longest time that loading the model, or one run of it, may take.",
   "default": "600"
 } as const;
+const rtol = {
+  "type": "number",
+  "description": "Largest error relative to the `output_K.pb` that ONNX test data bring along; 0.001 where only `atol` is given. Empty: no limit."
+} as const;
+const atol = {
+  "type": "number",
+  "description": "Largest error beyond `rtol`; 1e-7 where only `rtol` is given. Empty: no limit."
+} as const;
 const max_load_ms = {
   "type": "number",
   "unit": "ms",
@@ -602,6 +610,8 @@ export const definitions = {
       'ort-path': ort_path,
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
+      'rtol': rtol,
+      'atol': atol,
       'max-load-ms': max_load_ms,
       'max-latency-p50-ms': max_latency_p50_ms,
       'max-latency-p95-ms': max_latency_p95_ms,
@@ -751,6 +761,8 @@ export const definitions = {
       'ort-path': ort_path,
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
+      'rtol': rtol,
+      'atol': atol,
       'max-load-ms': max_load_ms,
       'max-latency-p50-ms': max_latency_p50_ms,
       'max-latency-p95-ms': max_latency_p95_ms,

@@ -40,6 +40,9 @@ export interface ValidateOptions {
   registryUrl?: string | undefined;
   /** For loading, or for one inference. Default 600. */
   timeoutSeconds?: number | undefined;
+  /** How far answers may be from the `output_K.pb` of samples; a gate where one of the two is given. */
+  rtol?: number | undefined;
+  atol?: number | undefined;
   maxLoadMs?: number | undefined;
   maxLatencyP50Ms?: number | undefined;
   maxLatencyP95Ms?: number | undefined;

@@ -125,7 +125,7 @@ async function checkSession(work: Work): Promise<void> {
     results.samples = { count: samples.length, notes: samples.notes };
     log.info(`Loaded in ${session.load.ms.toFixed(0)} ms; looking at what it answers.`);
     current = addCheck(results, 'inference');
-    const inference = await checkInference(session, samples, work.model, work.scratch);
+    const inference = await checkInference(session, samples, work.model, work.scratch, options);
     Object.assign(current, inference.check);
     results.outputs = inference.outputs.map(({ digest: _, ...output }) => output);
     current = addCheck(results, 'latency');

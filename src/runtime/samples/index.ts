@@ -9,7 +9,7 @@ import { describeFeeds, generateFeeds, type Recipe } from './generate.ts';
 import { readJsonSamples } from './json.ts';
 import { parseNpy, unstack } from './npy.ts';
 import { parseDims, parseRanges, type Range, resolveShapes } from './options.ts';
-import { readTestDataSet } from './tensor-proto.ts';
+import { type Expected, readExpected, readTestDataSet } from './tensor-proto.ts';
 import { readWav, wavFeeds } from './wav.ts';
 import { readZip } from './zip.ts';
 
@@ -53,6 +53,8 @@ export interface Samples {
   name(index: number): string;
   /** Every index gives the same feeds each time. Checked against the model's inputs; throws InputError. */
   get(index: number): Promise<Feeds>;
+  /** What the model should answer, where the sample says so, and what could not be read of it. */
+  expected?(index: number): Promise<Expected>;
 }
 
 /** Samples are asked for again and again while timing; this many bytes of them are kept. */
@@ -65,7 +67,10 @@ const TIMED_BYTES = 256 * 2 ** 20;
 interface Source {
   name: string;
   read(): Promise<Feeds> | Feeds;
+  expected?(): Promise<Expected>;
 }
+
+const NOTHING_EXPECTED: Expected = { outputs: [], notes: [] };
 
 const DEFAULT_COUNT = 8;
 const DEFAULT_SAMPLE_RATE = 16_000;
@@ -131,7 +136,8 @@ async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: Sa
   const first = digestOf(await get(0));
   if (used.length === 1) notes.push('There is one sample only, so every inference sees the same input.');
   else if (first === digestOf(await get(1))) notes.push(`${used[0]!.name} and ${used[1]!.name} are the same.`);
-  return { length: used.length, notes, name: (index) => used[index]!.name, get };
+  const expected = async (index: number) => (await used[index]?.expected?.()) ?? NOTHING_EXPECTED;
+  return { length: used.length, notes, name: (index) => used[index]!.name, get, expected };
 }
 
 /**
@@ -192,7 +198,7 @@ async function sourcesOfFolder(
   options: SampleOptions,
 ): Promise<Source[]> {
   const names = (await readdir(folder)).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
-  if (names.some((name) => /^input_\d+\.pb$/.test(name))) return [testDataSet(folder, inputs)];
+  if (names.some((name) => /^(in|out)put_\d+\.pb$/.test(name))) return [testDataSet(folder, inputs)];
   const sets = names.filter((name) => name.startsWith('test_data_set_'));
   if (sets.length > 0) return sets.map((name) => testDataSet(path.join(folder, name), inputs));
   const files = names.filter((name) => /\.(npz|npy|wav|json)$/i.test(name));
@@ -204,6 +210,7 @@ async function sourcesOfFolder(
 const testDataSet = (folder: string, inputs: readonly ValueInfo[]): Source => ({
   name: folder,
   read: () => readTestDataSet(folder, inputs),
+  expected: () => readExpected(folder),
 });
 
 /** One array per input; arrays with one dimension more than the input are stacks of samples. */

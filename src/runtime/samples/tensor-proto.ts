@@ -8,11 +8,12 @@ import type { Feeds, Tensor, ValueInfo } from '../types.ts';
 /**
  * One ONNX test data set: `input_0.pb`, `input_1.pb`, … in the order of the model's inputs. A tensor that carries the
  * name of an input goes there instead.
+ * A model without inputs has a set without any.
  * @throws InputError when a file is no TensorProto or there are more files than inputs
  */
 export async function readTestDataSet(folder: string, inputs: readonly ValueInfo[]): Promise<Feeds> {
   const files = (await readdir(folder)).filter((name) => /^input_\d+\.pb$/.test(name));
-  if (files.length === 0) throw new InputError(`samples: ${folder} holds no input_0.pb.`);
+  if (files.length === 0 && inputs.length > 0) throw new InputError(`samples: ${folder} holds no input_0.pb.`);
   const feeds: Feeds = {};
   for (const file of files) {
     const index = Number(/\d+/.exec(file)?.[0]);
@@ -26,6 +27,35 @@ export async function readTestDataSet(folder: string, inputs: readonly ValueInfo
     feeds[input] = tensor;
   }
   return feeds;
+}
+
+/** What a model should answer to a sample. */
+export interface Expected {
+  /** `index` is the output's place in the signature, `name` what the tensor is called, which may be nothing. */
+  outputs: { file: string; index: number; name: string; tensor: Tensor }[];
+  /** Files that hold nothing to compare with, and why. */
+  notes: string[];
+}
+
+/** The `output_0.pb`, `output_1.pb`, … of an ONNX test data set. A sequence or text in one of them is a note. */
+export async function readExpected(folder: string): Promise<Expected> {
+  const names = (await readdir(folder)).filter((name) => /^output_\d+\.pb$/.test(name));
+  names.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const expected: Expected = { outputs: [], notes: [] };
+  for (const name of names) {
+    const file = path.join(folder, name);
+    try {
+      expected.outputs.push({
+        file,
+        index: Number(/\d+/.exec(name)?.[0]),
+        ...parseTensorProto(await readFile(file), file),
+      });
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      expected.notes.push(`${file} was not compared with: it holds no plain tensor of numbers.`);
+    }
+  }
+  return expected;
 }
 
 /** Fields of TensorProto, as onnx.proto numbers them. */
