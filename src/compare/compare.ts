@@ -142,12 +142,17 @@ async function prepare(hosts: Hosts, options: CompareOptions, context: Context):
   if (options.minMetric !== undefined && !options.metricCommand) {
     throw new InputError('min-metric needs a program that measures it: give metric-command too.');
   }
+  // onnxruntime-node is found, and loaded by the children, while the models are read.
+  const finding = executionOf(options, context);
+  finding.then(
+    ({ runtime }) => hosts.preload(runtime),
+    () => undefined,
+  );
   const subjects = { reference: await readSubject(options.reference), model: await readSubject(options.model) };
   const { reference, model } = subjects;
   assertSameSignature(reference.model, model.model);
   assertOutputs(model.model);
-  const execution = await executionOf(options, context);
-  hosts.preload(execution.runtime);
+  const execution = await finding;
   const samples = await samplesFor(reference.model, options, { ...context, runtime: async () => execution.runtime });
   const samplesDigest = await digestSamples(samples);
   const key = {

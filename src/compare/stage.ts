@@ -72,9 +72,9 @@ export class Stage {
     return timings;
   }
 
-  /** Waits until a loaded model's threads no longer spin. */
+  /** Waits until a model's threads no longer spin, where it stays loaded while the other one runs. */
   async rest(side: Side): Promise<void> {
-    await this.#sessions.get(side)?.session.rest();
+    if (this.#together) await this.#sessions.get(side)?.session.rest();
   }
 
   /** What an inference took last, ms; undefined before the first. */

@@ -66,6 +66,10 @@ const LARGE_OUTPUT_BYTES = 16 * 2 ** 20;
 const HUGE_OUTPUT_BYTES = 256 * 2 ** 20;
 /** A sign of life is due this often while a measurement takes its time; timeouts are longer. */
 const ALIVE_MS = 500;
+/** Memory has settled when it did not fall in so many looks at it. */
+const SETTLE_POLL_MS = 5;
+const STILL_POLLS = 3;
+const MOST_SETTLE_MS = 3000;
 /** What else the machine did is told from so long on. */
 const WATCHED_MS = 200;
 /** How often a process that should come to rest looks at what it takes, and how long it is waited for at most. */
@@ -415,10 +419,11 @@ async function collect(): Promise<void> {
 async function settledMemory(): Promise<Answers['memory']> {
   await collect();
   let previous = ownMemory();
-  for (let waited = 0; waited < 3000; waited += 25) {
-    await sleep(25);
+  const until = performance.now() + MOST_SETTLE_MS;
+  for (let still = 0; still < STILL_POLLS && performance.now() < until; ) {
+    await sleep(SETTLE_POLL_MS);
     const current = ownMemory();
-    if (current.residentBytes > previous.residentBytes * 0.995) return current;
+    still = current.residentBytes > previous.residentBytes * 0.995 ? still + 1 : 0;
     previous = current;
   }
   return previous;

@@ -66,6 +66,12 @@ async function validateIn(
   context: ValidateContext,
 ): Promise<ValidateResult> {
   return withScratch(context.temporaryFolder ?? tmpdir(), 'onnx-validate', async (scratch) => {
+    // onnxruntime-node is found, and loaded by the child, while the files are read.
+    const finding = findRuntime(options, context);
+    finding.then(
+      (runtime) => host.preload(runtime),
+      () => undefined,
+    );
     const integrity = await checkIntegrity(options, context, scratch);
     const results: ValidateResults = {
       checks: [integrity.check],
@@ -74,7 +80,7 @@ async function validateIn(
       seconds: 0,
     };
     if (integrity.model && integrity.check.status === 'pass') {
-      await checkSession({ host, options, context, scratch, model: integrity.model, results });
+      await checkSession({ host, finding, options, context, scratch, model: integrity.model, results });
     }
     completeChecks(results);
     applyGates(results, options);
@@ -83,8 +89,19 @@ async function validateIn(
   });
 }
 
+function findRuntime(options: ValidateOptions, { log, signal, cache }: ValidateContext): Promise<RuntimeLocation> {
+  return resolveRuntime({
+    log,
+    ...(signal ? { signal } : {}),
+    ...(cache ? { cache } : {}),
+    ...(options.ortPath ? { ortPath: options.ortPath } : {}),
+    ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
+  });
+}
+
 interface Work {
   host: SessionHost;
+  finding: Promise<RuntimeLocation>;
   options: ValidateOptions;
   context: ValidateContext;
   scratch: string;
@@ -95,14 +112,8 @@ interface Work {
 /** Everything that takes a session. A session that fails fails the check it was in; later ones are skipped. */
 async function checkSession(work: Work): Promise<void> {
   const { options, context, results } = work;
-  const { log, signal, cache } = context;
-  const runtime = await resolveRuntime({
-    log,
-    ...(signal ? { signal } : {}),
-    ...(cache ? { cache } : {}),
-    ...(options.ortPath ? { ortPath: options.ortPath } : {}),
-    ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
-  });
+  const { log } = context;
+  const runtime = await work.finding;
   results.runtime = { version: runtime.version, source: runtime.source };
   const load = addCheck(results, 'load');
   let current = load;
@@ -132,9 +143,12 @@ async function checkSession(work: Work): Promise<void> {
     await checkLatency(session, feeds, current, { options, results, log, clock: () => performance.now() });
     current = addCheck(results, 'resources');
     await checkResources(session, current, results);
-    await session.close();
+    // The process ends while the receipt is written; whoever started it waits for that.
+    const closed = session.close();
     results.ownSeconds = session.ownMs / 1000;
-    if (session.load.provider.got !== 'cpu') await checkPlacement(work, runtime, await samples.get(0), load);
+    if (session.load.provider.got === 'cpu') return;
+    await closed;
+    await checkPlacement(work, runtime, await samples.get(0), load);
   } catch (error) {
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
     current.status = 'fail';
