@@ -8,10 +8,10 @@ import { InputError } from '../../src/errors.ts';
 import { type TensorProto, TensorProtoSchema } from '../../src/model/onnx_pb.ts';
 import { bytesOf, encode, fromFloat16, toFloat16, viewAs } from '../../src/runtime/dtype.ts';
 import { loadSamples } from '../../src/runtime/index.ts';
-import { parseNpy } from '../../src/runtime/samples/npy.ts';
+import { parseNpyHeader } from '../../src/runtime/samples/npy.ts';
 import { parseTensorProto } from '../../src/runtime/samples/tensor-proto.ts';
 import { parseWav, resample } from '../../src/runtime/samples/wav.ts';
-import { readZip } from '../../src/runtime/samples/zip.ts';
+import { openZip } from '../../src/runtime/samples/zip.ts';
 import type { Feeds, Tensor, ValueInfo } from '../../src/runtime/types.ts';
 import { useTemp } from '../support/temp.ts';
 
@@ -244,7 +244,7 @@ describe('NumPy files', () => {
         const broken = Buffer.from(good);
         broken[position] = value;
         try {
-          parseNpy(broken, 'x');
+          parseNpyHeader(broken, 'x');
         } catch (error) {
           expect(error).toBeInstanceOf(InputError);
         }
@@ -260,7 +260,10 @@ describe('NumPy files', () => {
         const broken = Buffer.from(good);
         broken[position] = value;
         await writeFile(target, broken);
-        await readZip(target).catch((error) => expect(error).toBeInstanceOf(InputError));
+        await loadSamples(target, [matrix]).catch((error) => expect(error).toBeInstanceOf(InputError));
+        await openZip(target)
+          .then((members) => Promise.all(members.map(({ size, read }) => read(0, size))))
+          .catch((error) => expect(error).toBeInstanceOf(InputError));
       }),
       { numRuns: 200 },
     );

@@ -1,13 +1,33 @@
 import { InputError } from '../../errors.ts';
 import { ELEMENT_BYTES, elementCount } from '../dtype.ts';
-import type { Feeds, ValueInfo } from '../types.ts';
+import type { Feeds, Tensor, ValueInfo } from '../types.ts';
 import { signatureOf } from './options.ts';
+
+/** What is known of a tensor before its numbers are read. */
+export type Declared = Pick<Tensor, 'dtype' | 'dims'>;
 
 /**
  * Names, types, shapes and lengths of a sample against the model's inputs.
  * @throws InputError with the first thing that does not fit
  */
 export function checkFeeds(feeds: Feeds, inputs: readonly ValueInfo[], sample: string): void {
+  checkDeclared(feeds, inputs, sample);
+  for (const { name } of inputs) {
+    const { dtype, dims, data } = feeds[name]!;
+    const needed = elementCount(dims) * ELEMENT_BYTES[dtype];
+    if (data.byteLength === needed) continue;
+    throw new InputError(
+      `samples: ${sample} has ${data.byteLength} bytes of ${name}, its shape [${dims.join(',')}] needs ${needed}.`,
+    );
+  }
+}
+
+/** `checkFeeds` for tensors whose numbers have not been read. */
+export function checkDeclared(
+  feeds: Readonly<Record<string, Declared>>,
+  inputs: readonly ValueInfo[],
+  sample: string,
+): void {
   const known = inputs.map(({ name }) => name);
   const stray = Object.keys(feeds).find((name) => !known.includes(name));
   if (stray !== undefined) {
@@ -42,10 +62,5 @@ export function checkFeeds(feeds: Feeds, inputs: readonly ValueInfo[], sample: s
     const elements = elementCount(tensor.dims);
     if (elements === 0)
       throw new InputError(`samples: ${sample} has ${input.name} of shape [${tensor.dims.join(',')}], which is empty.`);
-    if (tensor.data.byteLength !== elements * ELEMENT_BYTES[tensor.dtype]) {
-      throw new InputError(
-        `samples: ${sample} has ${tensor.data.byteLength} bytes of ${input.name}, its shape [${tensor.dims.join(',')}] needs ${elements * ELEMENT_BYTES[tensor.dtype]}.`,
-      );
-    }
   }
 }

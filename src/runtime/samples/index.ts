@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../../errors.ts';
 import { bytesOfFeeds } from '../dtype.ts';
 import type { Feeds, ValueInfo } from '../types.ts';
+import { openNpy, openNpz, type Stack } from './arrays.ts';
 import { checkFeeds } from './check.ts';
 import { describeFeeds, generateFeeds, type Recipe } from './generate.ts';
-import { readJsonSamples } from './json.ts';
-import { parseNpy, unstack } from './npy.ts';
+import { openJson } from './json.ts';
 import { parseDims, parseRanges, type Range, resolveShapes } from './options.ts';
 import { type Expected, readExpected, readTestDataSet } from './tensor-proto.ts';
 import { readWav, wavFeeds } from './wav.ts';
-import { readZip } from './zip.ts';
 
 export interface SampleOptions {
   /** Sizes of symbolic dimensions: `batch=1,seq=16`, also `x.2=48` by position or `x=1x3x48x320` whole. */
@@ -64,9 +63,9 @@ const KEPT_BYTES = 32 * 2 ** 20;
 export const TIMED_SAMPLES = 8;
 const TIMED_BYTES = 256 * 2 ** 20;
 
-interface Source {
-  name: string;
-  read(): Promise<Feeds> | Feeds;
+/** The samples of one file or test data set, read when asked for. */
+interface Source extends Stack {
+  file: string;
   expected?(): Promise<Expected>;
 }
 
@@ -124,20 +123,30 @@ async function fromFiles(spec: string, inputs: readonly ValueInfo[], options: Sa
       `samples: ${spec} holds no sample; it should be a .npz, .npy, .wav or .json file, or a folder of those or of test_data_set_*.`,
     );
   }
-  const used = sources.slice(0, options.count ?? sources.length);
+  const total = sources.reduce((sum, source) => sum + source.length, 0);
+  const length = Math.min(total, options.count ?? total);
+  const at = (index: number): { source: Source; within: number; name: string } => {
+    let within = index;
+    for (const source of sources) {
+      if (within < source.length) {
+        return { source, within, name: source.length === 1 ? source.file : `${source.file}[${within}]` };
+      }
+      within -= source.length;
+    }
+    throw new RangeError(`sample ${index} of ${length}`);
+  };
   const get = remembering(async (index) => {
-    const source = used[index];
-    if (!source) throw new RangeError(`sample ${index} of ${used.length}`);
-    const feeds = await source.read();
-    checkFeeds(feeds, inputs, source.name);
+    const { source, within, name } = at(index);
+    const feeds = await source.read(within);
+    checkFeeds(feeds, inputs, name);
     return feeds;
   });
   const notes: string[] = [];
   const first = digestOf(await get(0));
-  if (used.length === 1) notes.push('There is one sample only, so every inference sees the same input.');
-  else if (first === digestOf(await get(1))) notes.push(`${used[0]!.name} and ${used[1]!.name} are the same.`);
-  const expected = async (index: number) => (await used[index]?.expected?.()) ?? NOTHING_EXPECTED;
-  return { length: used.length, notes, name: (index) => used[index]!.name, get, expected };
+  if (length === 1) notes.push('There is one sample only, so every inference sees the same input.');
+  else if (first === digestOf(await get(1))) notes.push(`${at(0).name} and ${at(1).name} are the same.`);
+  const expected = async (index: number) => (await at(index).source.expected?.()) ?? NOTHING_EXPECTED;
+  return { length, notes, name: (index) => at(index).name, get, expected };
 }
 
 /**
@@ -175,18 +184,19 @@ async function sourcesOf(file: string, inputs: readonly ValueInfo[], options: Sa
     throw new InputError(`samples: ${file} cannot be read (${messageOf(error)}); name an existing file or folder.`);
   });
   if (kind.isDirectory()) return sourcesOfFolder(file, inputs, options);
+  return [{ file, ...(await openStack(file, inputs, options)) }];
+}
+
+async function openStack(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Stack> {
   switch (path.extname(file).toLowerCase()) {
     case '.npz':
-      return npzSources(file, inputs);
+      return openNpz(file, inputs);
     case '.npy':
-      return npySources(file, inputs);
+      return openNpy(file, inputs);
     case '.json':
-      return (await readJsonSamples(file, inputs)).map((feeds, index) => ({
-        name: `${file}[${index}]`,
-        read: () => feeds,
-      }));
+      return openJson(file, inputs);
     case '.wav':
-      return wavSources(file, inputs, options);
+      return openWav(file, inputs, options);
     default:
       throw new InputError(`samples: ${file} is of no known kind; give .npz, .npy, .wav, .json or a folder.`);
   }
@@ -208,59 +218,16 @@ async function sourcesOfFolder(
 }
 
 const testDataSet = (folder: string, inputs: readonly ValueInfo[]): Source => ({
-  name: folder,
+  file: folder,
+  length: 1,
   read: () => readTestDataSet(folder, inputs),
   expected: () => readExpected(folder),
 });
 
-/** One array per input; arrays with one dimension more than the input are stacks of samples. */
-async function npzSources(file: string, inputs: readonly ValueInfo[]): Promise<Source[]> {
-  const stacks = new Map<string, Feeds[string][]>();
-  for (const { name, bytes } of await readZip(file)) {
-    const input = name.replace(/\.npy$/, '');
-    stacks.set(
-      input,
-      unstack(
-        parseNpy(bytes, `${file}:${name}`),
-        inputs.find((candidate) => candidate.name === input),
-      ),
-    );
-  }
-  if (stacks.size === 0) throw new InputError(`samples: ${file} holds no array.`);
-  const count = Math.max(...[...stacks.values()].map((stack) => stack.length));
-  for (const [name, stack] of stacks) {
-    if (stack.length !== count && stack.length !== 1) {
-      throw new InputError(
-        `samples: ${file} has ${stack.length} of ${name} but ${count} of another input; give as many of each.`,
-      );
-    }
-  }
-  return Array.from({ length: count }, (_, index) => ({
-    name: count === 1 ? file : `${file}[${index}]`,
-    read: () => Object.fromEntries([...stacks].map(([name, stack]) => [name, stack[index] ?? stack[0]!])),
-  }));
-}
-
-async function npySources(file: string, inputs: readonly ValueInfo[]): Promise<Source[]> {
-  const [only, ...others] = inputs;
-  if (!only || others.length > 0) {
-    const names = inputs.map(({ name }) => name).join(', ');
-    throw new InputError(
-      `samples: ${file} is one array, but the model has ${inputs.length} inputs (${names}); use a .npz with an array for each.`,
-    );
-  }
-  const stack = unstack(parseNpy(await readFile(file), file), only);
-  return stack.map((tensor, index) => ({
-    name: stack.length === 1 ? file : `${file}[${index}]`,
-    read: () => ({ [only.name]: tensor }),
-  }));
-}
-
-async function wavSources(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Source[]> {
+async function openWav(file: string, inputs: readonly ValueInfo[], options: SampleOptions): Promise<Stack> {
   const sampleRate = options.sampleRate ?? DEFAULT_SAMPLE_RATE;
   const shapes = resolveShapes(inputs, parseDims(options.dims), 'open');
-  const windows = wavFeeds(await readWav(file), { file, inputs, shapes, sampleRate });
-  return windows.map((read, index) => ({ name: windows.length === 1 ? file : `${file}[${index}]`, read }));
+  return wavFeeds(await readWav(file), { file, inputs, shapes, sampleRate });
 }
 
 function digestOf(feeds: Feeds): string {

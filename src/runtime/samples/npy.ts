@@ -1,6 +1,6 @@
 import { InputError } from '../../errors.ts';
-import { ELEMENT_BYTES, elementCount } from '../dtype.ts';
-import type { DType, Tensor, ValueInfo } from '../types.ts';
+import { elementCount } from '../dtype.ts';
+import type { DType } from '../types.ts';
 
 const NPY_DTYPES: Record<string, DType> = {
   f2: 'float16',
@@ -17,11 +17,22 @@ const NPY_DTYPES: Record<string, DType> = {
   b1: 'bool',
 };
 
+/** A header of a tensor's array ends before this: its shape has at most 32 sizes. */
+export const NPY_HEADER_BYTES = 64 * 1024;
+
+/** What a NumPy file (format 1.0 to 3.0; little-endian, C order) says of its array, and where the numbers begin. */
+export interface NpyHeader {
+  dtype: DType;
+  dims: number[];
+  /** Byte of the first number. */
+  start: number;
+}
+
 /**
- * A NumPy array file (format 1.0 to 3.0): little-endian, C order.
+ * Reads a NumPy file's header from its first bytes.
  * @throws InputError for anything else; `file` is how the message names it
  */
-export function parseNpy(bytes: Uint8Array, file: string): Tensor {
+export function parseNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (buffer.length < 12 || buffer.toString('latin1', 0, 6) !== '\x93NUMPY') {
     throw new InputError(`samples: ${file} is no NumPy array; write it with numpy.save.`);
@@ -43,14 +54,10 @@ export function parseNpy(bytes: Uint8Array, file: string): Tensor {
     .map((size) => size.trim())
     .filter((size) => size !== '')
     .map((size) => Number.parseInt(size, 10));
-  const data = bytes.subarray(end);
-  const needed = elementCount(dims) * ELEMENT_BYTES[dtype];
-  if (data.byteLength !== needed) {
-    throw new InputError(
-      `samples: ${file} is cut off or overlong: shape [${dims.join(',')}] needs ${needed} bytes, there are ${data.byteLength}.`,
-    );
+  if (dims.length > 32 || !Number.isSafeInteger(elementCount(dims))) {
+    throw new InputError(`samples: ${file} has a shape that no tensor has.`);
   }
-  return { dtype, dims, data };
+  return { dtype, dims, start: end };
 }
 
 /** What stands before the data of a NumPy array file (format 1.0) of little-endian, contiguous, row-major data. */
@@ -68,16 +75,4 @@ export function npyHeader(dtype: DType, dims: readonly number[]): Uint8Array {
   header.write(text, 10, 'latin1');
   header.write('\n', length - 1, 'latin1');
   return header;
-}
-
-/** An array with one dimension more than its input is a stack of samples along the first; any other is one sample. */
-export function unstack(tensor: Tensor, input: ValueInfo | undefined): Tensor[] {
-  if (!input || tensor.dims.length !== input.dims.length + 1) return [tensor];
-  const [count, ...dims] = tensor.dims as [number, ...number[]];
-  const stride = elementCount(dims) * ELEMENT_BYTES[tensor.dtype];
-  return Array.from({ length: count }, (_, index) => ({
-    dtype: tensor.dtype,
-    dims,
-    data: tensor.data.subarray(index * stride, (index + 1) * stride),
-  }));
 }

@@ -1,9 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { InputError } from '../../errors.ts';
+import { readRegularFile } from '../../read-file.ts';
 import { bytesOf, encode, isNumeric, ONNX_DTYPES } from '../dtype.ts';
 import type { Feeds, Tensor, ValueInfo } from '../types.ts';
+import { MAX_SAMPLE_BYTES } from './arrays.ts';
 
 /**
  * One ONNX test data set: `input_0.pb`, `input_1.pb`, … in the order of the model's inputs. A tensor that carries the
@@ -17,7 +19,7 @@ export async function readTestDataSet(folder: string, inputs: readonly ValueInfo
   const feeds: Feeds = {};
   for (const file of files) {
     const index = Number(/\d+/.exec(file)?.[0]);
-    const { name, tensor } = parseTensorProto(await readFile(path.join(folder, file)), path.join(folder, file));
+    const { name, tensor } = parseTensorProto(await readTensorFile(path.join(folder, file)), path.join(folder, file));
     const input = inputs.find((candidate) => candidate.name === name)?.name ?? inputs[index]?.name;
     if (input === undefined) {
       throw new InputError(
@@ -48,7 +50,7 @@ export async function readExpected(folder: string): Promise<Expected> {
       expected.outputs.push({
         file,
         index: Number(/\d+/.exec(name)?.[0]),
-        ...parseTensorProto(await readFile(file), file),
+        ...parseTensorProto(await readTensorFile(file), file),
       });
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
@@ -57,6 +59,12 @@ export async function readExpected(folder: string): Promise<Expected> {
   }
   return expected;
 }
+
+const readTensorFile = (file: string): Promise<Buffer> => readRegularFile(file, 'samples:', MAX_SAMPLE_BYTES);
+
+/** A number in a list takes a byte in the file and thirty here; large tensors are kept as raw bytes everywhere. */
+const MAX_LISTED = 2 ** 22;
+const MAX_DIMS = 32;
 
 /** Fields of TensorProto, as onnx.proto numbers them. */
 const FIELD = {
@@ -92,11 +100,17 @@ export function parseTensorProto(bytes: Uint8Array, file: string): { name: strin
         const end = reader.uint32() + reader.pos;
         while (reader.pos < end) take(read());
       };
-      const push = (value: number | bigint | string) => values.push(typeof value === 'string' ? BigInt(value) : value);
+      const push = (value: number | bigint | string) => {
+        if (values.length === MAX_LISTED) throw new RangeError('too many numbers in lists');
+        values.push(typeof value === 'string' ? BigInt(value) : value);
+      };
       if (field === FIELD.dims)
         each(
           () => reader.int64(),
-          (size) => dims.push(Number(size)),
+          (size) => {
+            if (dims.length === MAX_DIMS) throw new RangeError('too many dimensions');
+            dims.push(Number(size));
+          },
         );
       else if (field === FIELD.dataType) type = reader.int32();
       else if (field === FIELD.float) each(() => reader.float(), push);
@@ -110,6 +124,11 @@ export function parseTensorProto(bytes: Uint8Array, file: string): { name: strin
       else reader.skip(wire, field);
     }
   } catch (error) {
+    if (error instanceof RangeError && values.length === MAX_LISTED) {
+      throw new InputError(
+        `samples: ${file} lists more than ${MAX_LISTED} numbers one by one; store them as raw_data.`,
+      );
+    }
     throw new InputError(`samples: ${file} is no ONNX tensor or is cut off.`, { cause: error });
   }
   const dtype = ONNX_DTYPES[type];

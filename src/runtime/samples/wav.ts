@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { InputError } from '../../errors.ts';
+import { readRegularFile } from '../../read-file.ts';
 import { elementCount, encode, isFloating, isNumeric } from '../dtype.ts';
 import type { Feeds, ValueInfo } from '../types.ts';
+import { MAX_SAMPLE_BYTES, type Stack } from './arrays.ts';
 import { generateFeeds } from './generate.ts';
 import { type Shape, signatureOf } from './options.ts';
 
@@ -10,6 +11,9 @@ export interface Sound {
   sampleRate: number;
   samples: Float32Array;
 }
+
+/** A sample takes a byte at least in the file, and four here. */
+const MAX_WAV_BYTES = MAX_SAMPLE_BYTES / 4;
 
 const PCM = 1;
 const FLOAT = 3;
@@ -20,8 +24,7 @@ const EXTENSIBLE = 0xfffe;
  * @throws InputError for a broken header, an unknown encoding or no sound
  */
 export async function readWav(file: string): Promise<Sound> {
-  const buffer = await readFile(file);
-  return parseWav(buffer, file);
+  return parseWav(await readRegularFile(file, 'samples:', MAX_WAV_BYTES), file);
 }
 
 /** `readWav` of bytes in memory. */
@@ -136,7 +139,7 @@ export function wavFeeds(
     shapes,
     sampleRate,
   }: { file: string; inputs: readonly ValueInfo[]; shapes: Record<string, Shape>; sampleRate: number },
-): (() => Feeds)[] {
+): Stack {
   const target = audioInput(inputs, shapes);
   if (!target || !isNumeric(target.dtype)) {
     throw new InputError(
@@ -144,13 +147,20 @@ export function wavFeeds(
     );
   }
   const dtype = target.dtype;
+  // A header may claim any rate: one sound a second would grow sixteen thousandfold.
+  const bytes = 4 * sound.samples.length * Math.max(1, sampleRate / sound.sampleRate);
+  if (bytes > MAX_SAMPLE_BYTES) {
+    throw new InputError(
+      `samples: ${file} has ${sound.samples.length} samples at ${sound.sampleRate} Hz, ${Math.round(sound.samples.length / sound.sampleRate)} s of sound, which is more than is read at once; cut it.`,
+    );
+  }
   const samples = resample(sound, sampleRate);
   const shape = shapes[target.name]!;
   const length = shape.at(-1) ?? samples.length;
   const dims = [...shape.slice(0, -1).map((size) => size ?? 1), length];
   const rows = elementCount(dims) / length;
   const windows = Math.max(1, Math.floor(samples.length / length));
-  return Array.from({ length: windows }, (_, index) => () => {
+  const read = async (index: number): Promise<Feeds> => {
     const rest = inputs.filter(({ name }) => name !== target.name);
     const feeds = restFeeds(rest, shapes, sampleRate);
     const values = new Float32Array(rows * length);
@@ -159,7 +169,8 @@ export function wavFeeds(
       values.set(samples.subarray(index * length, (index + 1) * length), row * length);
     feeds[target.name] = { dtype, dims, data: encode(dtype, values) };
     return feeds;
-  });
+  };
+  return { length: windows, read };
 }
 
 function audioInput(inputs: readonly ValueInfo[], shapes: Record<string, Shape>): ValueInfo | undefined {
