@@ -71,6 +71,10 @@ const exclude_nodes = {
   "type": "list",
   "description": "Names or globs of nodes to leave as they are."
 } as const;
+const overrides = {
+  "type": "path",
+  "description": "YAML file of names or globs of nodes, each with `keep` or with a method, bits and block size of its own. Empty: none."
+} as const;
 const allow_non_finite = {
   "type": "boolean",
   "description": "Leave weights with NaN or Inf as they are, with a warning, instead of refusing the model.",
@@ -545,6 +549,7 @@ export const definitions = {
       'op-types': op_types,
       'include-nodes': include_nodes,
       'exclude-nodes': exclude_nodes,
+      'overrides': overrides,
       'allow-non-finite': allow_non_finite,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,
@@ -740,6 +745,7 @@ export const definitions = {
       'op-types': op_types,
       'include-nodes': include_nodes,
       'exclude-nodes': exclude_nodes,
+      'overrides': overrides,
       'allow-non-finite': allow_non_finite,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { readKey } from '../config/index.ts';
 import { InputError, messageOf } from '../errors.ts';
 import { modelFiles, readModel } from '../model/index.ts';
-import { type Plan, plan, settingsOf } from '../quantize/index.ts';
+import { type Plan, plan, readOverrides } from '../quantize/index.ts';
 import { logLine } from '../receipt/index.ts';
 import { availableMemory, resolveRuntime } from '../runtime/index.ts';
 import { getInputs, type Inputs } from './inputs.ts';
@@ -72,8 +72,8 @@ async function checkModel({ model: file, ...options }: Options): Promise<{ findi
     };
   try {
     const model = await readModel(file);
-    const { minSimilarity: _, report: __, ...rest } = options;
-    const planned = plan(model, settingsOf({ ...rest, model: file }));
+    const { minSimilarity: _, report: __, overrides: said, ...rest } = options;
+    const planned = plan(model, { ...rest, overrides: said ? await readOverrides(said) : undefined });
     const text = `${file}: ${bytes(await sizeOf(await modelFiles(file)))}, ${planned.nodesQuantized} nodes to quantize`;
     return { finding: { subject, state: 'ok', text }, plan: planned };
   } catch (error) {

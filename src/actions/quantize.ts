@@ -1,4 +1,4 @@
-import { quantize as run } from '../quantize/index.ts';
+import { readOverrides, quantize as run } from '../quantize/index.ts';
 import { readReceipt } from '../receipt/index.ts';
 import { actionSummary, codeBlock } from '../report/index.ts';
 import { decisionStore } from './cache.ts';
@@ -13,7 +13,8 @@ export const quantize: Action<'quantize'> = async (inputs, context) => {
   }
   const { cache, log } = context;
   const decisions = inputs.cache && cache ? decisionStore(cache, log) : undefined;
-  const result = await run(inputs, { ...context, decisions });
+  const overrides = inputs.overrides ? await readOverrides(inputs.overrides) : undefined;
+  const result = await run({ ...inputs, overrides }, { ...context, decisions });
   const { model, nodesQuantized, report } = result;
   const ratio = Number(result.compressionRatio.toPrecision(4));
   if (!inputs.dryRun) context.log.info(`Quantized ${nodesQuantized} nodes, ${ratio} × smaller: ${model}`);

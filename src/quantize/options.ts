@@ -1,4 +1,5 @@
 import { InputError } from '../errors.ts';
+import type { Overrides } from './overrides.ts';
 
 /** What `method` may be. `auto` is not in this release. */
 export type MethodName = 'dynamic' | 'static' | 'weight-only' | 'fp16' | 'auto';
@@ -23,6 +24,8 @@ export interface QuantizeOptions {
   opTypes?: readonly string[] | undefined;
   includeNodes?: readonly string[] | undefined;
   excludeNodes?: readonly string[] | undefined;
+  /** What is done with single nodes instead; a file of them is read by `readOverrides`. */
+  overrides?: Overrides | undefined;
   /** Leave weights with NaN as they are instead of refusing the model. */
   allowNonFinite?: boolean | undefined;
   /** Copy the model where nothing in it can be quantized, instead of refusing it. */

@@ -4,9 +4,17 @@ import { inputName } from '../receipt/index.ts';
 import type { Method } from './methods/method.ts';
 import { METHODS, type MethodSettings, methodOf } from './methods/registry.ts';
 import { type CommonSettings, type MethodName, oneOf, type QuantizeOptions } from './options.ts';
+import type { Override } from './overrides.ts';
 
 /** The options of one run, checked and complete: what every method has, and what this one has of its own. */
-export type Settings = CommonSettings & MethodSettings;
+export type Settings = CommonSettings & MethodSettings & { overrides: readonly NodeSettings[] };
+
+/** What is done with the nodes that a pattern names. */
+export interface NodeSettings {
+  pattern: string;
+  /** Undefined: they stay as they are. */
+  settings: MethodSettings | undefined;
+}
 
 /** Checks the options; throws InputError for a value outside the contract or one that this release does not do. */
 export function settingsOf(options: QuantizeOptions): Settings {
@@ -33,8 +41,26 @@ export function settingsOf(options: QuantizeOptions): Settings {
     sourceDigest: options.sourceDigest ?? true,
     dryRun: options.dryRun ?? false,
     reportDirectory: path.resolve(options.report || path.dirname(output)),
+    overrides: Object.entries(options.overrides ?? {}).map(([pattern, said]) => nodeSettings(pattern, said, options)),
     ...own,
   };
+}
+
+function nodeSettings(pattern: string, said: Override, run: QuantizeOptions): NodeSettings {
+  if (said === 'keep') return { pattern, settings: undefined };
+  const { model, method = 'dynamic', weightType, weightSymmetric, perChannel, opTypes } = run;
+  const same = said.method === undefined || said.method === method;
+  const shared = same ? run : { model, weightType, weightSymmetric, perChannel, opTypes };
+  try {
+    const settings = methodSettings({ ...shared, method, ...said });
+    if (!same && methodOf(settings).observe) {
+      throw new InputError(`method \`${settings.method}\` has to see the model at work: make it the run's method`);
+    }
+    return { pattern, settings };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InputError(`Override \`${pattern}\`: ${error.message}`, { cause: error });
+  }
 }
 
 /** Methods of the contract that this release does not have, with the options that only they take. */

@@ -1,13 +1,14 @@
 import { type Constant, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
 import { raiseOpset } from '../graph/opset.ts';
-import type { Form, Remarks, Site } from '../methods/method.ts';
+import type { Form, Remarks } from '../methods/method.ts';
 import { methodOf } from '../methods/registry.ts';
 import type { Settings } from '../settings.ts';
+import { chooser } from './choice.ts';
 import { decide } from './decide.ts';
 import { type Plan, summarize } from './plan.ts';
 import { refuseNothing, refuseUnfit } from './refuse.ts';
 import { type Rewrite, rewrite } from './rewrite.ts';
-import { checkLists, selector } from './selection.ts';
+import { checkLists } from './selection.ts';
 
 /** The plan with what is needed to carry it out. */
 export interface Draft {
@@ -36,13 +37,12 @@ const RAISED = 11;
 export function draft(model: Model, settings: Settings, findings: Findings = {}): Draft {
   const { skip = new Map(), observed } = findings;
   const method = methodOf(settings);
-  const exclusion = selector(settings);
+  const choice = chooser(settings, observed);
   const attempt = (source: Model, unavailable: (form: Form) => string | undefined) => {
     const index = indexGraphs(source);
-    const known = { index, observed, exclusion: (site: Site) => exclusion(site)?.reason };
-    const forms = method.forms(settings, known);
-    checkLists(index, settings, forms);
-    return { source, index, decisions: decide(index, { forms: () => forms, exclusion, skip, unavailable }) };
+    const { forms, all } = choice.of(index);
+    checkLists(index, settings, all);
+    return { source, index, decisions: decide(index, { forms, exclusion: choice.exclusion, skip, unavailable }) };
   };
   refuseUnfit(model);
   const notes = [...(findings.notes ?? []), ...(observed?.notes ?? [])];

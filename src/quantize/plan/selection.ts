@@ -3,6 +3,8 @@ import { addressOf, type GraphIndex } from '../../model/index.ts';
 import type { Form, Site } from '../methods/method.ts';
 import { operators } from '../operators.ts';
 import type { CommonSettings } from '../options.ts';
+import type { NodeSettings, Settings } from '../settings.ts';
+import { Patterns } from './patterns.ts';
 
 /** Why the options keep a node as it is. */
 export interface Exclusion {
@@ -29,8 +31,30 @@ export function selector(settings: CommonSettings): (site: Site) => Exclusion | 
   };
 }
 
+/**
+ * Finds the override that a node has: that of its name, else of the most specific glob.
+ *
+ * The selector throws InputError where two equally specific globs say different things of a node.
+ */
+export function overrideSelector(overrides: readonly NodeSettings[]): (site: Site) => NodeSettings | undefined {
+  const patterns = new Patterns(overrides.map(({ pattern }) => pattern));
+  const byPattern = new Map(overrides.map((override) => [override.pattern, override]));
+  return ({ node }) => {
+    const name = addressOf(node);
+    const [first, ...others] = patterns.matches(name).map((pattern) => byPattern.get(pattern)!);
+    const said = JSON.stringify(first?.settings);
+    const other = others.find(({ settings }) => JSON.stringify(settings) !== said);
+    if (!other) return first;
+    throw new InputError(
+      `Overrides \`${first!.pattern}\` and \`${other.pattern}\` say different things of node \`${name}\`: name it, or make one of them more specific.`,
+    );
+  };
+}
+
 /** @throws InputError where a list of the options names nothing. */
-export function checkLists(index: GraphIndex, settings: CommonSettings, forms: readonly Form[]): void {
+export function checkLists(index: GraphIndex, settings: Settings, forms: readonly Form[]): void {
+  const overridden = settings.overrides.map(({ pattern }) => pattern);
+  checkNames('overrides', overridden, index);
   checkNames('include-nodes', settings.includeNodes, index);
   checkNames('exclude-nodes', settings.excludeNodes, index);
   if (forms.some(({ anyOperator }) => anyOperator)) return;
@@ -54,29 +78,4 @@ function checkNames(input: string, given: readonly string[], index: GraphIndex):
   for (const pattern of idle.keys()) {
     throw new InputError(`Input \`${input}\`: no node is called \`${pattern}\`; \`dry-run\` lists the names.`);
   }
-}
-
-/** Names and globs, in which `*` stands for any characters (slashes too) and `?` for one. */
-class Patterns {
-  readonly #names: ReadonlySet<string>;
-  readonly #globs: readonly { pattern: string; regExp: RegExp }[];
-
-  constructor(patterns: readonly string[]) {
-    this.#names = new Set(patterns);
-    const globs = patterns.filter((pattern) => /[*?]/.test(pattern));
-    this.#globs = globs.map((pattern) => ({ pattern, regExp: regExpOf(pattern) }));
-  }
-
-  /** The pattern that a name fits, if any. */
-  match(name: string): string | undefined {
-    return this.#names.has(name) ? name : this.#globs.find(({ regExp }) => regExp.test(name))?.pattern;
-  }
-}
-
-function regExpOf(pattern: string): RegExp {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*+/g, '.*')
-    .replace(/\?/g, '.');
-  return new RegExp(`^${source}$`, 's');
 }
