@@ -37,7 +37,7 @@ export async function readPast(options: CompareOptions, key: BaselineKey, contex
         stored: await openBaseline(options.baseline, key, context.log, context.cache),
       }
     : null;
-  const history = options.history ? await readHistory(options.history) : [];
+  const history = options.history ? await readHistory(options.history, context.log) : [];
   const notes: string[] = [];
   const timing = baseline ? usableTiming(baseline.stored, options.threads, notes) : undefined;
   const references = pastFigures(baseline?.stored, history, key.reference, options.maxRegressionPercent, notes);
@@ -97,6 +97,7 @@ export async function remember(
     referenceRoot: reference.root,
     cpu: machine.cpu,
     verdict: receipt.verdict,
+    ...(results.regressions.length > 0 ? { regressed: true } : {}),
     figures,
     referenceP50Ms: speed.referenceP50Ms,
     modelP50Ms: speed.modelP50Ms,

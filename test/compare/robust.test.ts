@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSy
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { medianFigures, readHistory } from '../../src/compare/history.ts';
 import { type CompareContext, type CompareOptions, compare } from '../../src/compare/index.ts';
 import { InputError } from '../../src/errors.ts';
 import { DataType, type ModelProto } from '../../src/model/index.ts';
@@ -345,12 +346,30 @@ describe('history', () => {
       { temporaryFolder },
     );
     expect(third.figures.regressions.join('\n')).toMatch(/the limit that history .* leaves/);
+    // What got worse is no measure for later runs: the median stays where it was.
+    const entries = await readHistory(history);
+    expect(entries.map(({ regressed }) => regressed)).toEqual([undefined, undefined, true]);
+    expect(medianFigures(entries, entries[0]!.cpu)).toEqual(medianFigures(entries.slice(0, 2), entries[0]!.cpu));
   });
 
   test('a broken line is named', async () => {
     const { folder } = folders();
     const history = path.join(folder, 'h.jsonl');
-    writeFileSync(history, '{"createdAt":"2026-01-01T00:00:00Z","figures":{}}\nnonsense\n');
-    await expectSentence(run(product(), product(), { history }), /line 2 of .*h\.jsonl/);
+    const entry = { createdAt: '', model: '', modelRoot: '', referenceRoot: '', cpu: '', verdict: '', figures: {} };
+    const sound = { ...entry, referenceP50Ms: 1, modelP50Ms: 1, residentBytes: 1, size: 1 };
+    for (const wrong of ['nonsense', '3', '{}', ...oddities(sound)]) {
+      writeFileSync(history, `${JSON.stringify(sound)}\n${wrong}\n${JSON.stringify(sound)}\n`);
+      await expect(readHistory(history), wrong).rejects.toThrow(InputError);
+      await expect(readHistory(history), wrong).rejects.toThrow(/[Ll]ine 2 of .*h\.jsonl/);
+    }
+    await expectSentence(run(product(), product(), { history }), /[Ll]ine 2 of .*h\.jsonl/);
   });
 });
+
+/** An entry with each of its values of another type. */
+function oddities(entry: object): string[] {
+  const lines = Object.keys(entry).flatMap((key) =>
+    [null, [], { a: '' }, true].map((odd) => JSON.stringify({ ...entry, [key]: odd })),
+  );
+  return lines;
+}

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { access, readdir, readFile } from 'node:fs/promises';
+import { access, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { isScalar, visit } from 'yaml';
 import { InputError, messageOf } from '../../errors.ts';
 import { digestFiles } from '../../model/index.ts';
+import { readRegularFileIfThere } from '../../read-file.ts';
 import {
   createReceipt,
   type Receipt,
@@ -304,15 +305,10 @@ async function committedReceipts(
 async function readRules(options: CheckOptions, configFile: string, projectRoot: string): Promise<BudgetRules> {
   const usual = path.join(path.dirname(configFile), 'model-budget.yaml');
   const file = options.budget ? path.resolve(projectRoot, options.budget) : usual;
-  try {
-    return parseRules(await readFile(file), path.relative(projectRoot, file).replaceAll(path.sep, '/'));
-  } catch (cause) {
-    if (cause instanceof InputError) throw cause;
-    if (!options.budget && (cause as NodeJS.ErrnoException).code === 'ENOENT') return NO_RULES;
-    throw new InputError(`'budget' names '${file}', which cannot be read (${messageOf(cause)}); check the path.`, {
-      cause,
-    });
-  }
+  const bytes = await readRegularFileIfThere(file, 'budget:');
+  if (bytes !== undefined) return parseRules(bytes, path.relative(projectRoot, file).replaceAll(path.sep, '/'));
+  if (!options.budget) return NO_RULES;
+  throw new InputError(`'budget' names '${file}', which does not exist; check the path.`);
 }
 
 /** The config at a git ref; undefined where it did not exist there. */

@@ -61,7 +61,8 @@ export async function proposeEdit(
   const body = describe(delivery, lineDiff(source.toString('utf8'), bytes.toString('utf8')));
   try {
     const open = await pulls.list({ ...slug, state: 'open', base: repository.base, head: `${slug.owner}:${head}` });
-    const existing = open.data[0];
+    // A server that does not know the filter gives others too.
+    const existing = open.data.find((pull) => pull.head.ref === head);
     const answer = existing
       ? await pulls.update({ ...slug, pull_number: existing.number, title, body })
       : await pulls.create({ ...slug, title, body, head, base: repository.base });

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../../errors.ts';
 import { CHUNK_BYTES, digestFiles, modelFiles, rootOf } from '../../model/index.ts';
+import { readRegularFile } from '../../read-file.ts';
 
 /** A file of a model as it was: size, and the digests of some or all of its 64 MiB chunks. */
 export interface FileState {
@@ -210,8 +211,10 @@ async function fromManifest(file: string, size: number): Promise<Record<number, 
 /** What `SHA256SUMS.json` in the file's folder lists for it; a manifest that cannot be used lists nothing. */
 async function manifestEntry(file: string): Promise<{ size: number; chunks: string[] } | undefined> {
   try {
-    const text = await readFile(path.join(path.dirname(file), 'SHA256SUMS.json'), 'utf8');
-    const { files } = JSON.parse(text) as { files?: { path?: string; size?: number; chunks?: string[] }[] };
+    const bytes = await readRegularFile(path.join(path.dirname(file), 'SHA256SUMS.json'), 'The manifest');
+    const { files } = JSON.parse(bytes.toString('utf8')) as {
+      files?: { path?: string; size?: number; chunks?: string[] }[];
+    };
     const { size, chunks } = files?.find((each) => each.path === path.basename(file)) ?? {};
     if (size === undefined || chunks?.length !== Math.ceil(size / CHUNK_BYTES)) return undefined;
     return { size, chunks: chunks.map((chunk) => chunk.toLowerCase()) };
