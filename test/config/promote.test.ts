@@ -153,6 +153,28 @@ describe('promote refuses', () => {
     expect(await refused()).toMatch(/No rollback would be possible: .*agi_audio_core\.onnx/);
   });
 
+  it('but lets noise pass where that is allowed, loudly, and records it; a cache it never lets pass', async () => {
+    site = await makeSite();
+    await site.receipts(INT8, { validate: 'inconclusive' });
+    const file = path.join(site.root, INT8.replace('.onnx', '.validate.json'));
+    const receipt = JSON.parse(await readFile(file, 'utf8'));
+    const finding = (kind: string) => ({
+      ...receipt,
+      results: { ...receipt.results, hygiene: [{ kind, message: 'x' }] },
+    });
+    await writeFile(file, JSON.stringify(finding('cached')));
+    const cached = await promote(options({ allowInconclusive: true }), remember());
+    expect(cached.failures.join()).toMatch(/says 'inconclusive'/);
+    await writeFile(file, JSON.stringify(finding('noisy')));
+    expect(await refused()).toMatch(/says 'inconclusive'/);
+    const context = remember();
+    const result = await promote(options({ allowInconclusive: true }), context);
+    expect(result.verdict).toBe('pass');
+    expect(context.lines.join('\n')).toMatch(/^warning: .*inconclusive/im);
+    const [entry] = await site.history();
+    expect(entry?.inconclusive).toHaveLength(1);
+  });
+
   it('but goes by force, loudly, and records it', async () => {
     site = await makeSite();
     const context = remember();

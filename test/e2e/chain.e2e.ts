@@ -22,6 +22,7 @@ import { saveLargeModel, saveSpeechModel } from './support/model.ts';
 import { commitAll, makeSandbox, OUR_REPOSITORY, OUR_SHA, removeSandbox, type Sandbox } from './support/sandbox.ts';
 
 const service = fileURLToPath(new URL('../fixtures/service', import.meta.url));
+const bursts = new URL('../../bench/support/bursts.mjs', import.meta.url).href;
 const FILES = ['agi_audio_core.onnx', 'agi_audio_core.onnx.data'];
 const missing = missingTool();
 const cramped = tooSmallForLargeModel();
@@ -78,8 +79,9 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     removeSandbox(sandbox);
   });
 
-  it('takes a pushed tag from the workstation to a promoted model that the service serves', async () => {
-    await promote('quantize-v1');
+  it('takes a pushed tag from the workstation to a promoted model that the service serves, beside bursts of other work', async () => {
+    const { withBursts } = await import(bursts);
+    await withBursts(() => promote('quantize-v1'));
     expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
     const changed = difference(original, readConfig());
     expect(changed).toHaveLength(2);
@@ -231,15 +233,8 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     return runAct(sandbox, { event: 'push', workflow: 'quantize.yml', payload, env });
   }
 
-  /**
-   * Pushes a tag, and again where the model's times were inconclusive: a busy machine makes them so, which rightly stops
-   * a promotion.
-   */
   async function promote(tag: string, env: Record<string, string> = {}): Promise<ActRun> {
-    let run = await pushTag(tag, env);
-    for (let again = 1; again <= 5 && /measure again|inconclusive/i.test(failure(run)); again++) {
-      run = await pushTag(`${tag}.${again}`, env);
-    }
+    const run = await pushTag(tag, env);
     expectPromotion(run);
     return run;
   }
@@ -262,12 +257,6 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     throw new Error('the service does not answer');
   }
 });
-
-/** The errors that a failed run told of. */
-function failure({ exitCode, output }: ActRun): string {
-  const lines = output.split('\n').filter((line) => line.includes('::error'));
-  return exitCode === 0 ? '' : lines.join('\n');
-}
 
 /** Quantize, verify, promote, and attest what was quantized. */
 function expectPromotion(run: ActRun): void {

@@ -10,8 +10,7 @@ const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The commands of the checklist's part A, as they stand there, in a folder that has what it asks for. */
 describe.each(['docs/checklist.md', 'docs/checklist.es.md'])('%s', (page) => {
-  // A busy machine makes timings inconclusive, which rightly stops a promotion: hence the retries.
-  it('leads from preflight to a promoted model and back', { retry: 2 }, () => {
+  it('leads from preflight to a promoted model and back', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'oqa-checklist-'));
     try {
       symlinkSync(path.join(repository, 'dist'), path.join(folder, 'dist'));
