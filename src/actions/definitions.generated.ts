@@ -222,6 +222,11 @@ const timeout_seconds = {
   "description": "Longest time that loading the model, or one run of it, may take.",
   "default": "600"
 } as const;
+const tune = {
+  "type": "boolean",
+  "description": "Look for session options with which the model is faster (threads, arena, graph level, prepacking), for `max-seconds` at most, and print the best with code for Python and Node.js.",
+  "default": "false"
+} as const;
 const rtol = {
   "type": "number",
   "description": "Largest error relative to the `output_K.pb` that ONNX test data bring along; 0.001 where only `atol` is given. Empty: no limit."
@@ -615,6 +620,7 @@ export const definitions = {
       'ort-path': ort_path,
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
+      'tune': tune,
       'rtol': rtol,
       'atol': atol,
       'max-load-ms': max_load_ms,
@@ -767,6 +773,7 @@ export const definitions = {
       'ort-path': ort_path,
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
+      'tune': tune,
       'rtol': rtol,
       'atol': atol,
       'max-load-ms': max_load_ms,

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { InputError } from '../errors.ts';
+import { weightForms } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
@@ -93,7 +94,14 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
     const { quality, metric, speed, records } = await measure(setup, hosts, folder, options, context);
     const outputs = outputFigures(quality.samples, quality.channels);
     const figures = overallFigures(outputs);
-    const evidence = { figures, outputs, metric: metric?.value ?? null, speed, maxSeconds: secondsOf(options) };
+    const evidence = {
+      figures,
+      outputs,
+      metric: metric?.value ?? null,
+      weights: weightForms(subjects.model.model),
+      speed,
+      maxSeconds: secondsOf(options),
+    };
     const gates = judge(evidence, options, past.references);
     const verdict = verdictOf(gates);
     const failing = gates.filter(

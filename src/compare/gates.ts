@@ -1,3 +1,4 @@
+import type { WeightForms } from '../model/index.ts';
 import type { Verdict } from '../receipt/index.ts';
 import { causeOf, standing } from '../runtime/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
@@ -42,6 +43,8 @@ export interface Evidence {
   outputs: readonly OutputFigures[];
   /** What the user's own program found; null without one. */
   metric: number | null;
+  /** In which forms the model keeps its weights. */
+  weights: WeightForms;
   speed: Speed;
   maxSeconds: number;
 }
@@ -90,7 +93,7 @@ interface Rule {
   /** Holds where nothing is given, if there is such a figure. */
   byDefault?: number;
   bound: 'least' | 'most';
-  advice: string;
+  advice(evidence: Evidence): string;
   /** Why there may be no figure, and what to do then. */
   absent: string;
 }
@@ -107,14 +110,15 @@ const RULES: Record<FigureName, Rule> = {
     absent: NO_ROWS,
     byDefault: 0.98,
     bound: 'least',
-    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or quantize per channel',
+    advice: ({ weights }) =>
+      `leave the layers that the diagnosis names unquantized (exclude-nodes)${weights.perTensor > 0 ? ', or quantize per channel' : ''}`,
   },
   channelSimilarity: {
     option: 'minChannelSimilarity',
     name: 'channel-similarity',
     byDefault: 0.9,
     bound: 'least',
-    advice:
+    advice: () =>
       'small channels beside large ones are lost where they share a scale: leave the layers that the diagnosis names unquantized (exclude-nodes), a Concat before an output first',
     absent: NO_CHANNELS,
   },
@@ -123,27 +127,27 @@ const RULES: Record<FigureName, Rule> = {
     name: 'agreement',
     absent: NO_ROWS,
     bound: 'least',
-    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
+    advice: () => 'leave the layers that the diagnosis names unquantized (exclude-nodes), or compare on real samples',
   },
   mse: {
     option: 'maxMse',
     name: 'mse',
     absent: NO_ROWS,
     bound: 'most',
-    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+    advice: () => 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
   },
   mae: {
     option: 'maxMae',
     name: 'mae',
     absent: NO_ROWS,
     bound: 'most',
-    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
+    advice: () => 'leave the layers that the diagnosis names unquantized (exclude-nodes)',
   },
   metric: {
     option: 'minMetric',
     name: 'metric',
     bound: 'least',
-    advice: 'leave the layers that the diagnosis names unquantized (exclude-nodes), or try another method',
+    advice: () => 'leave the layers that the diagnosis names unquantized (exclude-nodes), or try another method',
     absent: 'give the program that measures it (metric-command)',
   },
   speedup: {
@@ -151,7 +155,7 @@ const RULES: Record<FigureName, Rule> = {
     name: 'speedup',
     absent: NO_ROWS,
     bound: 'least',
-    advice: 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
+    advice: () => 'pin threads, see whether the CPU has VNNI, and which nodes were quantized (op-types)',
   },
 };
 
@@ -176,7 +180,11 @@ function gate(evidence: Evidence, name: FigureName, limit: number, source: Gate[
   if (verdict === 'fail') {
     const where = name === 'channelSimilarity' ? worstChannels(outputs) : '';
     const { name: title, advice } = RULES[name];
-    return { ...held, verdict, sentence: `The ${title} ${show(figure)}${where} is ${bound} ${against}: ${advice}.` };
+    return {
+      ...held,
+      verdict,
+      sentence: `The ${title} ${show(figure)}${where} is ${bound} ${against}: ${advice(evidence)}.`,
+    };
   }
   const taken =
     speed.mode === 'stored' ? counted(speed.modelMs.length, 'run') : `${counted(speed.pairs.length, 'pair')} of blocks`;

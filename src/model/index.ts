@@ -77,4 +77,5 @@ export {
   walkNodes,
   walkTensors,
 } from './walk.ts';
+export { type WeightForms, weightForms } from './weight-forms.ts';
 export { assertOutputDiffers, type WrittenModel, writeModel } from './write.ts';

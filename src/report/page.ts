@@ -41,7 +41,7 @@ export interface Table {
 
 export interface Block {
   title: string;
-  language: 'diff' | 'text' | 'yaml';
+  language: 'diff' | 'text' | 'yaml' | 'python' | 'js';
   text: string;
 }
 

@@ -27,7 +27,7 @@ export { type CacheService, type ResolveOptions, resolveRuntime } from './locate
 export { availableMemory, memoryOf } from './memory.ts';
 export { createObserver, edgesOf, type Observer } from './observe/observer.ts';
 export type { Bins, Observed, Tap } from './observe/types.ts';
-export type { MeasureOptions, ObserveAnswer, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
+export type { GraphLevel, MeasureOptions, ObserveAnswer, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
 export { generateFeeds } from './samples/generate.ts';
 export {
   loadSamples,

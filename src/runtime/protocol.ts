@@ -25,6 +25,9 @@ export type Request =
 /** Feeds of one inference: those of `id` that the child keeps from before, or new ones, to be kept where `id` is given. */
 export type Inputs = { id: number } | { id?: number; feeds: Feeds };
 
+/** How far ONNX Runtime rewrites a graph when it loads it. */
+export type GraphLevel = 'all' | 'extended' | 'basic';
+
 export interface OpenRequest {
   /** Folder of onnxruntime-node. */
   runtime: string;
@@ -32,6 +35,8 @@ export interface OpenRequest {
   provider: ProviderChoice;
   threads: number;
   arena: boolean;
+  graphLevel: GraphLevel;
+  prepacking: boolean;
   /** Prefix of the profile that `profile` ends; absent: no profiling, which costs time. */
   profilePrefix?: string;
 }

@@ -288,6 +288,8 @@ async function createSession(
         intraOpNumThreads: request.threads,
         interOpNumThreads: 1,
         enableCpuMemArena: request.arena,
+        graphOptimizationLevel: request.graphLevel,
+        ...(request.prepacking ? {} : { extra: { session: { disable_prepacking: '1' } } }),
         logSeverityLevel: 3,
         ...(request.profilePrefix ? { enableProfiling: true, profileFilePrefix: request.profilePrefix } : {}),
       });

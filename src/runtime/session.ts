@@ -17,6 +17,7 @@ import { releaseWith } from './operator-versions.ts';
 import type {
   Answers,
   FromChild,
+  GraphLevel,
   Inputs,
   MeasureOptions,
   ObserveAnswer,
@@ -52,6 +53,10 @@ export interface SessionOptions {
    * they go back to the system, at the price of fetching the pages again each time.
    */
   arena?: boolean;
+  /** How far the graph is rewritten at load; default `all`. */
+  graphLevel?: GraphLevel;
+  /** Whether kernels keep copies of weights in the order they read them; default true. */
+  prepacking?: boolean;
   /** A request that is silent for so long is a hang; ms, default 10 minutes. A measurement speaks after each inference. */
   timeoutMs?: number;
   /** A process started ahead; one is started when absent. */
@@ -191,6 +196,8 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
       provider,
       threads,
       arena,
+      graphLevel: options.graphLevel ?? 'all',
+      prepacking: options.prepacking ?? true,
       ...(profilePrefix ? { profilePrefix } : {}),
     });
   } catch (error) {

@@ -1,3 +1,4 @@
+import { describe } from './tune.ts';
 import type { CheckName, Figure, ValidateOptions, ValidateResults } from './types.ts';
 
 interface Gate {
@@ -12,11 +13,38 @@ interface Gate {
   advice(results: ValidateResults): string;
 }
 
-const speedAdvice = ({ threads, provider }: ValidateResults): string =>
-  `warm the model up before it is used, try other threads (now ${threads}) or another execution-provider (now ${provider?.got}; here: ${provider?.present.join(', ')}), or quantize more of it`;
+const speedAdvice = (results: ValidateResults): string =>
+  join([
+    'warm the model up before it is used',
+    threadsAdvice(results),
+    providerAdvice(results),
+    ...(canQuantize(results) ? ['quantize more of it'] : []),
+  ]);
 
-const memoryAdvice = ({ arena }: ValidateResults): string =>
-  `a session keeps prepacked copies of weights (session.disable_prepacking) and what its arena ever held (${arena ? 'arena: off gives large outputs back' : 'the arena is off already'}), or quantize more of the model`;
+function threadsAdvice({ tuning, threads }: ValidateResults): string {
+  if (!tuning) return `look for better session options (tune: true; threads are ${threads} now)`;
+  return tuning.gain > 1
+    ? `take the session options that tuning found (${describe(tuning.best.options)})`
+    : 'take a faster machine, as tuning found no better session options';
+}
+
+function providerAdvice({ provider }: ValidateResults): string {
+  const others = provider?.present.filter((name) => name !== provider.got) ?? [];
+  return others.length > 0 ? `try another execution-provider (${others.join(', ')})` : 'feed it less at a time';
+}
+
+const memoryAdvice = (results: ValidateResults): string =>
+  `a session keeps prepacked copies of weights (session.disable_prepacking) and what its arena ever held (${results.arena ? 'arena: off gives large outputs back' : 'the arena is off already'})${canQuantize(results) ? ', or quantize more of the model' : ''}`;
+
+/** Less than this share of the weights in floats is what biases, norms and the like take. */
+const REST = 0.05;
+
+/** Whether enough of the weights are floats that quantizing them would help. */
+function canQuantize({ weights }: ValidateResults): boolean {
+  return weights !== undefined && weights.floatBytes > REST * (weights.floatBytes + weights.quantizedBytes);
+}
+
+const join = (parts: readonly string[]): string => `${parts.slice(0, -1).join(', ')}, or ${parts.at(-1)}`;
 
 /** The limits of the contract: which figure each looks at and what helps where it is passed. */
 const GATES: readonly Gate[] = [
@@ -74,7 +102,10 @@ const GATES: readonly Gate[] = [
     unit: 'MB',
     limit: (options) => options.maxSizeMb,
     value: (results) => results.sizeMb,
-    advice: () => 'quantize more of the model: the plan (quantize with dry-run) says what stays as it is, and why',
+    advice: (results) =>
+      canQuantize(results)
+        ? 'quantize more of the model: the plan (quantize with dry-run) says what stays as it is, and why'
+        : 'all of its weights are quantized: take fewer bits (bits: 4) or a smaller model',
   },
 ];
 

@@ -1,4 +1,5 @@
 import type { InputContext } from '../inputs/index.ts';
+import type { WeightForms } from '../model/index.ts';
 import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type {
   CacheService,
@@ -10,6 +11,7 @@ import type {
   ProviderReport,
   Timings,
 } from '../runtime/index.ts';
+import type { Tuning } from './tune.ts';
 
 /** An absent limit is no gate. Milliseconds, MB of 10^6 bytes, seconds. */
 export interface ValidateOptions {
@@ -40,6 +42,8 @@ export interface ValidateOptions {
   registryUrl?: string | undefined;
   /** For loading, or for one inference. Default 600. */
   timeoutSeconds?: number | undefined;
+  /** Look for session options with which the model is faster, `maxSeconds` at most. Default false. */
+  tune?: boolean | undefined;
   /** How far answers may be from the `output_K.pb` of samples; a gate where one of the two is given. */
   rtol?: number | undefined;
   atol?: number | undefined;
@@ -127,6 +131,10 @@ export interface ValidateResults {
   fallbacks?: PlacedNode[];
   threads?: number;
   arena?: boolean;
+  /** What `tune` has found. */
+  tuning?: Tuning;
+  /** In which forms the model keeps its weights. */
+  weights?: WeightForms;
   runtime?: { version: string; source: string };
   samples?: { count: number; notes: readonly string[] };
   outputs?: Omit<OutputSummary, 'digest'>[];

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { settleInputs } from '../inputs/index.ts';
-import { declaredInputs, indexRanges, type Model } from '../model/index.ts';
+import { declaredInputs, indexRanges, type Model, weightForms } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
@@ -36,11 +36,13 @@ import { applyGates } from './gates.ts';
 import { checkInference } from './inference.ts';
 import { checkIntegrity, type Integrity } from './integrity.ts';
 import { checkLatency } from './latency.ts';
+import { type Tuning, tune, tuningSentence } from './tune.ts';
 import type { Check, CheckName, ValidateContext, ValidateOptions, ValidateResult, ValidateResults } from './types.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 600;
 /** Outputs from this size on are not kept in the arena unless told so. */
 const LARGE_OUTPUT_BYTES = 256 * 2 ** 20;
+const TUNE_SECONDS = 60;
 const MB = 1e6;
 
 /**
@@ -79,6 +81,7 @@ async function validateIn(
       sizeMb: integrity.files.reduce((sum, { digest }) => sum + digest.size, 0) / MB,
       seconds: 0,
     };
+    if (integrity.model) results.weights = weightForms(integrity.model);
     if (integrity.model && integrity.check.status === 'pass') {
       await checkSession({ host, finding, options, context, scratch, model: integrity.model, results });
     }
@@ -146,9 +149,11 @@ async function checkSession(work: Work): Promise<void> {
     // The process ends while the receipt is written; whoever started it waits for that.
     const closed = session.close();
     results.ownSeconds = session.ownMs / 1000;
-    if (session.load.provider.got === 'cpu') return;
+    const onCpu = session.load.provider.got === 'cpu';
+    if (onCpu && !options.tune) return;
     await closed;
-    await checkPlacement(work, runtime, await samples.get(0), load);
+    if (options.tune) results.tuning = await tuneSession(work, runtime, session, feeds);
+    if (!onCpu) await checkPlacement(work, runtime, await samples.get(0), load);
   } catch (error) {
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
     current.status = 'fail';
@@ -191,6 +196,26 @@ function sessionOptions({ options, context, model }: Work, runtime: RuntimeLocat
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     ...(signal ? { signal } : {}),
   };
+}
+
+/** Looks for better session options, once the session of the checks is closed. */
+async function tuneSession(
+  work: Work,
+  runtime: RuntimeLocation,
+  { threads, arena }: Session,
+  feeds: Feeds[],
+): Promise<Tuning> {
+  const { options, context } = work;
+  const tuning = await tune({
+    session: sessionOptions(work, runtime),
+    now: { threads, arena, graphLevel: 'all', prepacking: true },
+    feeds,
+    maxSeconds: options.maxSeconds ?? TUNE_SECONDS,
+    clock: () => performance.now(),
+    log: context.log,
+  });
+  context.log.info(tuningSentence(tuning));
+  return tuning;
 }
 
 /** Bytes of all outputs whose shapes are fixed; symbolic sizes count as 1. */

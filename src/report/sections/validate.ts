@@ -6,7 +6,7 @@ import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from 
 
 export function validateSection(receipt: Receipt): Section {
   const results = fields(receipt.results);
-  const { checks, windows, timings, provider, runtime, threads, samples } = results;
+  const { checks, windows, timings, provider, runtime, threads, samples, tuning } = results;
   const section = baseSection(receipt, 'Validate');
   for (const check of list(checks)) {
     section.gates.push(...checkRows(check));
@@ -31,8 +31,21 @@ export function validateSection(receipt: Receipt): Section {
   ];
   section.facts.push(...facts.filter(([, value]) => value !== ''));
   section.tables.push(...windowTables(list(windows)));
+  const { best, now, gain, snippets } = fields(tuning);
+  if (snippets !== undefined) {
+    section.facts.push(['tuning', tuningFact(fields(now), fields(best), numberOf(gain))]);
+    const { python, node } = fields(snippets);
+    section.blocks.push({ title: 'Session options for Python', language: 'python', text: textOf(python) });
+    section.blocks.push({ title: 'Session options for Node.js', language: 'js', text: textOf(node) });
+  }
   section.charts.push(...latencyCharts(fields(timings), list(checks)), ...memoryChart(results, list(checks)));
   return section;
+}
+
+function tuningFact(now: Fields, best: Fields, gain: number | undefined): string {
+  const p50 = (side: Fields) => quantity(numberOf(side.p50Ms), 'ms');
+  if (gain === undefined || gain <= 1) return `nothing that was tried is faster than ${p50(now)}`;
+  return `${quantity(gain, '×')} as fast with other session options: ${p50(best)} instead of ${p50(now)}`;
 }
 
 /** A row per figure, and one for the check itself where no figure's limit says its verdict. */
