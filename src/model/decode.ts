@@ -1,15 +1,7 @@
-import {
-  create,
-  type DescField,
-  type DescMessage,
-  type Message,
-  mergeFromBinary,
-  ScalarType,
-} from '@bufbuild/protobuf';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { messageOf } from '../errors.ts';
+import { create, type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf';
+import { lean, listsOf } from './lean.ts';
 import { AttributeProtoSchema, type ModelProto, ModelProtoSchema, TensorProtoSchema } from './onnx_pb.ts';
-import { escapeText } from './text.ts';
+import { textOf } from './text.ts';
 import type { OmittedField } from './types.ts';
 import { MAX_DEPTH, Wire, WireError, type WireFile } from './wire.ts';
 
@@ -28,7 +20,7 @@ const BULK_FIELDS: Record<string, { numbers: ReadonlySet<number>; threshold: num
 const MAX_DECODED_BYTES = 512 * 2 ** 20;
 const MESSAGE_COST = 320;
 const FIELD_COST = 64;
-const UNKNOWN_FIELD_COST = 240;
+const UNKNOWN_FIELD_COST = 320;
 /** Bytes of memory for a byte of text, and for a byte of packed numbers, each of which may become a bigint. */
 const TEXT_COST = 4;
 const PACKED_COST = 48;
@@ -36,13 +28,14 @@ const PACKED_COST = 48;
 /**
  * Decodes a model without its bulk. Large fields (weights, above all) are not read: `omitted` says where they are in
  * the file. Everything else, unknown fields and names that are not UTF-8 included, is in `proto`.
- * protobuf-es decodes every leaf; only the nesting of messages is walked here, because that is what lets bytes be
- * skipped.
+ * The messages are those of protobuf-es, made to take less memory: equal texts are one, lists have room for what is in
+ * them and no more, and of those that a graph has by the hundred thousand the empty ones are a single frozen
+ * list: set another in its place, do not push.
  *
  * @throws WireError if the file is not a protobuf of this shape, nests too deeply or has an unreasonably large graph.
  */
 export function decodeModel(file: WireFile): { proto: ModelProto; omitted: Map<object, OmittedField[]> } {
-  const decoder: Decoder = { file, omitted: new Map(), fields: new Map(), cost: 0 };
+  const decoder: Decoder = { file, omitted: new Map(), fields: new Map(), texts: new Map(), integers: [], cost: 0 };
   const proto = create(ModelProtoSchema);
   decodeInto(decoder, ModelProtoSchema, proto, file.size, 1);
   return { proto, omitted: decoder.omitted };
@@ -51,9 +44,18 @@ export function decodeModel(file: WireFile): { proto: ModelProto; omitted: Map<o
 interface Decoder {
   file: WireFile;
   omitted: Map<object, OmittedField[]>;
-  /** Fields by number, by message type. */
-  fields: Map<DescMessage, Map<number, DescField>>;
+  fields: Map<DescMessage, Fields>;
+  /** Texts and small integers that were met, so that each exists once. */
+  texts: Map<string, string>;
+  integers: bigint[];
   cost: number;
+}
+
+/** The fields of a message type. */
+interface Fields {
+  typeName: string;
+  byNumber: ReadonlyMap<number, DescField>;
+  lists: readonly string[];
 }
 
 /** Decodes the message that lies between the file's position and `end`. */
@@ -62,72 +64,135 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
   if (depth > MAX_DEPTH) throw new WireError(`messages nest more than ${MAX_DEPTH} deep`, file.position);
   charge(decoder, MESSAGE_COST);
   const fields = fieldsOf(decoder, schema);
-  const parts: Parts = { leaves: [], bulk: [] };
+  const bulk: OmittedField[] = [];
   while (file.position < end) {
     const start = file.position;
     const { no, wire } = file.tag(end);
-    const field = fields.get(no);
+    const field = fields.byNumber.get(no);
     if (field?.message && wire === Wire.BYTES) {
       const length = file.length(end);
       const child = childOf(message, field, field.message);
       decodeInto(decoder, field.message, child, file.position + length, depth + 1);
-    } else {
-      const content = file.position;
-      file.skip(no, wire, end);
-      keepField(decoder, message, parts, { schema, field, no, wire, start, content });
+    } else decodeLeaf(decoder, message, bulk, { schema, field, no, wire, start, end });
+  }
+  for (const { no, offset, length } of splitBulk(decoder, schema, message, bulk)) {
+    charge(decoder, FIELD_COST + PACKED_COST * length);
+    file.position = offset;
+    while (file.position < offset + length) {
+      decodeValue(decoder, message, fields.byNumber.get(no)!, file.tag(end).wire, offset + length);
     }
   }
-  for (const run of splitBulk(decoder, schema, message, parts.bulk)) {
-    charge(decoder, FIELD_COST + PACKED_COST * run.length);
-    keepLeaf(parts.leaves, run.offset, run.offset + run.length);
-  }
-  mergeLeaves(file, schema, message, parts.leaves);
+  file.position = end;
+  trimLists(fields, message);
 }
 
-/** What a message holds besides messages. */
-interface Parts {
-  /** Fields that protobuf-es decodes: ranges of the file as they are, or bytes in their place. */
-  leaves: ({ start: number; end: number } | { bytes: Uint8Array })[];
-  /** Fields that may stay in the file. */
-  bulk: OmittedField[];
-}
-
-/** Keeps the field that ends at the file's position and no message is. */
-function keepField(
+/** Decodes the field whose tag was just read and that no message is, or notes its place. */
+function decodeLeaf(
   decoder: Decoder,
   message: Message,
-  { leaves, bulk }: Parts,
-  at: { schema: DescMessage; field: DescField | undefined; no: number; wire: number; start: number; content: number },
+  bulk: OmittedField[],
+  at: { schema: DescMessage; field: DescField | undefined; no: number; wire: number; start: number; end: number },
 ): void {
   const { file } = decoder;
-  const { schema, no, wire, start, content } = at;
+  const { schema, no, wire, start, end } = at;
   const field = at.field && fitsWire(at.field, wire) ? at.field : undefined;
-  if (isBulk(schema, field?.number, file.position - content)) {
-    extendRuns(decoder, bulk, no, start, file.position);
+  const content = file.position;
+  file.skip(no, wire, end);
+  const after = file.position;
+  if (isBulk(schema, field?.number, after - content)) {
+    extendRuns(decoder, bulk, no, start, after);
     return;
   }
-  charge(decoder, leafCost(field, file.position - start));
-  const escaped = field?.scalar === ScalarType.STRING ? escapedField(file, start, content) : undefined;
-  if (at.field && !field) keepUnknown(message, no, wire, file.slice(content, file.position));
-  else if (escaped) leaves.push({ bytes: escaped });
-  else keepLeaf(leaves, start, file.position);
+  charge(decoder, leafCost(field, after - start));
+  if (field) {
+    file.position = content;
+    decodeValue(decoder, message, field, wire, after);
+  } else keepUnknown(message, no, wire, file.slice(content, after));
 }
 
-/** Consecutive fields become one range. */
-function keepLeaf(leaves: Parts['leaves'], start: number, end: number): void {
-  const last = leaves.at(-1);
-  if (last && 'start' in last && last.end === start) last.end = end;
-  else leaves.push({ start, end });
-}
-
-function mergeLeaves(file: WireFile, schema: DescMessage, message: Message, leaves: Parts['leaves']): void {
-  if (leaves.length === 0) return;
-  const pieces = leaves.map((leaf) => ('bytes' in leaf ? leaf.bytes : file.slice(leaf.start, leaf.end)));
-  try {
-    mergeFromBinary(schema, message, pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
-  } catch (cause) {
-    throw new WireError(`a ${schema.name} does not decode: ${messageOf(cause)}`, file.position);
+/** Decodes a known field's content, one value or a packed list, which ends at or before `end`. */
+function decodeValue(decoder: Decoder, message: Message, field: DescField, wire: number, end: number): void {
+  const { file } = decoder;
+  const scalar = field.scalar!;
+  if (field.fieldKind !== 'list') setField(message, field, decodeScalar(decoder, scalar, end));
+  else if (wire !== Wire.BYTES || !isNumeric(field)) append(message, field, decodeScalar(decoder, scalar, end));
+  else {
+    const length = file.length(end);
+    const stop = file.position + length;
+    while (file.position < stop) append(message, field, decodeScalar(decoder, scalar, stop));
   }
+}
+
+function decodeScalar(decoder: Decoder, scalar: ScalarType, end: number): unknown {
+  const { file } = decoder;
+  switch (scalar) {
+    case ScalarType.STRING: {
+      const { from, to } = contentHere(file, end);
+      const text = textOf(file.peek(from, to));
+      const known = decoder.texts.get(text);
+      if (known === undefined) decoder.texts.set(text, text);
+      return known ?? text;
+    }
+    case ScalarType.BYTES: {
+      const { from, to } = contentHere(file, end);
+      return file.slice(from, to);
+    }
+    case ScalarType.FLOAT:
+      return file.float32(end);
+    case ScalarType.DOUBLE:
+      return file.float64(end);
+    case ScalarType.INT32: {
+      const value = file.varint(end);
+      return typeof value === 'number' ? value | 0 : Number(BigInt.asIntN(32, value));
+    }
+    default: {
+      const value = file.varint(end);
+      if (typeof value === 'bigint') return scalar === ScalarType.INT64 ? BigInt.asIntN(64, value) : value;
+      if (value >= SMALL_INTEGERS) return BigInt(value);
+      decoder.integers[value] ??= BigInt(value);
+      return decoder.integers[value];
+    }
+  }
+}
+
+/** Sizes and indices, above all, are small and come again and again. */
+const SMALL_INTEGERS = 8192;
+
+/** Where a length-delimited field's content lies; the position is moved behind it. */
+function contentHere(file: WireFile, end: number): { from: number; to: number } {
+  const length = file.length(end);
+  const from = file.position;
+  file.position = from + length;
+  return { from, to: file.position };
+}
+
+function setField(message: Message, { localName, oneof }: DescField, value: unknown): void {
+  const slots = message as unknown as Record<string, unknown>;
+  if (oneof) slots[oneof.localName] = { case: localName, value };
+  else slots[localName] = value;
+}
+
+function append(message: Message, { localName }: DescField, value: unknown): void {
+  const slots = message as unknown as Record<string, unknown[]>;
+  const list = slots[localName]!;
+  // The empty list may be the frozen one.
+  if (list.length === 0) slots[localName] = [value];
+  else list.push(value);
+}
+
+/** Messages of which a graph has very many, each with lists that are nearly always empty. */
+const LEAN: ReadonlySet<string> = new Set([TensorProtoSchema, AttributeProtoSchema].map(({ typeName }) => typeName));
+/** Longer lists waste little; and a message that comes in many pieces is trimmed at each. */
+const TRIMMED = 8;
+
+/** A list that grew has room for sixteen more; one that is empty takes room for nothing. */
+function trimLists({ typeName, lists }: Fields, message: Message): void {
+  const slots = message as unknown as Record<string, unknown[]>;
+  for (const name of lists) {
+    const { length } = slots[name]!;
+    if (length > 1 && length <= TRIMMED) slots[name] = slots[name]!.slice();
+  }
+  if (LEAN.has(typeName)) lean(message, lists);
 }
 
 /** Whether a field's place is noted instead of its content: any data field of a tensor, and any large unknown field. */
@@ -154,7 +219,11 @@ function splitBulk(decoder: Decoder, schema: DescMessage, message: Message, runs
   for (const { no, length } of runs) totals.set(no, (totals.get(no) ?? 0) + length);
   const large = runs.filter(({ no }) => totals.get(no)! >= threshold);
   // A message may come in several pieces, which protobuf merges.
-  if (large.length > 0) decoder.omitted.set(message, [...(decoder.omitted.get(message) ?? []), ...large]);
+  if (large.length > 0) {
+    const known = decoder.omitted.get(message);
+    if (known) known.push(...large);
+    else decoder.omitted.set(message, large);
+  }
   return runs.filter(({ no }) => totals.get(no)! < threshold);
 }
 
@@ -175,17 +244,6 @@ function leafCost(field: DescField | undefined, length: number): number {
 /** A tag and a ten-byte varint. */
 const MAX_SCALAR_BYTES = 15;
 
-/** A string field whose text is not UTF-8, escaped; `undefined` for any other. */
-function escapedField(file: WireFile, start: number, content: number): Uint8Array | undefined {
-  const end = file.position;
-  file.position = content;
-  const length = file.length(end);
-  file.position = end;
-  const text = file.slice(end - length, end);
-  const escaped = escapeText(text);
-  return escaped === text ? undefined : new BinaryWriter().raw(file.slice(start, content)).bytes(escaped).finish();
-}
-
 /** A known field with the wrong wire type is unknown, as in other protobuf libraries. */
 function keepUnknown(message: Message, no: number, wireType: number, data: Uint8Array): void {
   message.$unknown ??= [];
@@ -197,7 +255,7 @@ function childOf(parent: Message, field: DescField, schema: DescMessage): Messag
   const slots = parent as unknown as Record<string, unknown>;
   if (field.fieldKind === 'list') {
     const child = create(schema);
-    (slots[field.localName] as Message[]).push(child);
+    append(parent, field, child);
     return child;
   }
   if (field.oneof) {
@@ -211,13 +269,14 @@ function childOf(parent: Message, field: DescField, schema: DescMessage): Messag
   return slots[field.localName] as Message;
 }
 
-function fieldsOf({ fields }: Decoder, schema: DescMessage): Map<number, DescField> {
-  let table = fields.get(schema);
-  if (!table) {
-    table = new Map(schema.fields.map((field) => [field.number, field]));
-    fields.set(schema, table);
+function fieldsOf({ fields }: Decoder, schema: DescMessage): Fields {
+  let known = fields.get(schema);
+  if (!known) {
+    const byNumber = new Map(schema.fields.map((field) => [field.number, field]));
+    known = { typeName: schema.typeName, byNumber, lists: listsOf(schema) };
+    fields.set(schema, known);
   }
-  return table;
+  return known;
 }
 
 function fitsWire(field: DescField, wire: number): boolean {

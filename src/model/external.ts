@@ -75,6 +75,15 @@ export function orphanedBytes(model: Model): { path: string; bytes: number }[] {
   return orphaned.filter(({ bytes }) => bytes > 0);
 }
 
+/** Bytes of the graph file that are no weights: what is held in memory of a model. */
+export function graphBytes(model: Model): number {
+  let weights = 0;
+  for (const { source } of model.tensors.values()) {
+    if (source.kind === 'file' && source.path === model.path) weights += source.length;
+  }
+  return Math.max(0, model.size - weights);
+}
+
 /**
  * Refuses external data that goes on behind the last tensor, other than padding to a page: bytes of another export, or
  * what a tool appended. Which of the two copies of the weights is meant, nobody can tell.

@@ -11,7 +11,7 @@ export {
   rootOf,
 } from './digest.ts';
 export { AttributeType, bitsOf, DataLocation, DataType, dataTypeName } from './enums.ts';
-export { assertNotOverlong, orphanedBytes } from './external.ts';
+export { assertNotOverlong, graphBytes, orphanedBytes } from './external.ts';
 export {
   addressOf,
   type Constant,

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { AttributeType, DataType } from './enums.ts';
+import { lean, listsOf } from './lean.ts';
 import {
   type AttributeProto,
   AttributeProtoSchema,
@@ -19,33 +20,46 @@ export function makeNode(
   outputs: readonly string[],
   options: { name?: string; domain?: string; attributes?: readonly AttributeProto[] } = {},
 ): NodeProto {
-  const node = create(NodeProtoSchema, { opType, input: [...inputs], output: [...outputs] });
+  const node = create(NodeProtoSchema);
+  node.opType = opType;
+  node.input = [...inputs];
+  node.output = [...outputs];
   if (options.name) node.name = options.name;
   if (options.domain) node.domain = options.domain;
-  node.attribute = [...(options.attributes ?? [])];
-  return node;
+  if (options.attributes) node.attribute = [...options.attributes];
+  return lean(node, NODE_LISTS);
 }
 
 export function intAttribute(name: string, value: number): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+  return makeAttribute(name, AttributeType.INT, { i: BigInt(value) });
 }
 
 /** A float32 attribute: `value` is rounded to one. */
 export function floatAttribute(name: string, value: number): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: Math.fround(value) });
+  return makeAttribute(name, AttributeType.FLOAT, { f: Math.fround(value) });
 }
 
 export function intsAttribute(name: string, values: readonly number[]): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: values.map(BigInt) });
+  return makeAttribute(name, AttributeType.INTS, { ints: values.map(BigInt) });
 }
 
 export function stringAttribute(name: string, value: string): AttributeProto {
-  return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
+  return makeAttribute(name, AttributeType.STRING, { s: new TextEncoder().encode(value) });
+}
+
+function makeAttribute(name: string, type: number, value: Partial<AttributeProto>): AttributeProto {
+  const attribute = Object.assign(create(AttributeProtoSchema), { name, type }, value);
+  return lean(attribute, ATTRIBUTE_LISTS);
 }
 
 /** A small tensor with its bytes in the graph. */
 export function makeTensor(name: string, dataType: number, dims: readonly number[], rawData: Uint8Array): TensorProto {
-  return create(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt), rawData });
+  const tensor = create(TensorProtoSchema);
+  tensor.name = name;
+  tensor.dataType = dataType;
+  tensor.dims = dims.map(BigInt);
+  tensor.rawData = rawData;
+  return lean(tensor, TENSOR_LISTS);
 }
 
 export function int64Tensor(
@@ -63,6 +77,13 @@ export function floatTensor(
 ): TensorProto {
   return makeTensor(name, DataType.FLOAT, dims, bytesOf(Float32Array.from(values)));
 }
+
+const ATTRIBUTE_LISTS = listsOf(AttributeProtoSchema);
+const TENSOR_LISTS = listsOf(TensorProtoSchema);
+/** The lists that hardly any node has. */
+const NODE_LISTS = listsOf(NodeProtoSchema).filter(
+  (name) => name !== 'input' && name !== 'output' && name !== 'attribute',
+);
 
 /** A copy of the message itself; what it refers to is shared. Unknown fields and presence are kept. */
 export function shallowCopy<T extends object>(message: T): T {

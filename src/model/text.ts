@@ -24,6 +24,12 @@ export function escapeText(bytes: Uint8Array): Uint8Array {
   return escaped;
 }
 
+/** The JavaScript string of a protobuf string. */
+export function textOf(bytes: Uint8Array): string {
+  const valid = escapeText(bytes);
+  return Buffer.from(valid.buffer, valid.byteOffset, valid.byteLength).toString();
+}
+
 /** How many bytes `unescapeText` returns. */
 export function bytesOfText(text: string): number {
   const length = Buffer.byteLength(text);

@@ -63,14 +63,47 @@ export class WireFile {
     else throw new WireError('a group ends that never began', this.position);
   }
 
+  /** Reads an unsigned varint: a bigint where it is beyond 2^53. Bits beyond the 64th are dropped, as everywhere. */
+  varint(end: number): number | bigint {
+    const start = this.position;
+    const value = this.#varint(end);
+    if (value <= Number.MAX_SAFE_INTEGER) return value;
+    let exact = 0n;
+    for (const [i, byte] of this.slice(start, this.position).entries()) exact |= BigInt(byte & 0x7f) << BigInt(7 * i);
+    exact = BigInt.asUintN(64, exact);
+    return exact <= Number.MAX_SAFE_INTEGER ? Number(exact) : exact;
+  }
+
+  float32(end: number): number {
+    return this.#fixed(4, end).getFloat32(0, true);
+  }
+
+  float64(end: number): number {
+    return this.#fixed(8, end).getFloat64(0, true);
+  }
+
   /** A copy of the bytes from `start` to `end`, which the caller knows to be few. */
   slice(start: number, end: number): Uint8Array {
-    if (start >= this.#start && end <= this.#end) {
-      return Uint8Array.from(this.#window.subarray(start - this.#start, end - this.#start));
+    return new Uint8Array(this.peek(start, end));
+  }
+
+  /** The same, good until the next read. */
+  peek(start: number, end: number): Uint8Array {
+    const length = end - start;
+    if (length > WINDOW_BYTES / 2) {
+      const bytes = new Uint8Array(length);
+      if (this.#read(bytes, start) < length) throw new WireError('the file became shorter', start, 'truncated');
+      return bytes;
     }
-    const bytes = new Uint8Array(end - start);
-    if (this.#read(bytes, start) < bytes.length) throw new WireError('the file became shorter', start, 'truncated');
-    return bytes;
+    if (length > 0 && (start < this.#start || end > this.#end)) this.#fill(start);
+    if (end > this.#end) throw new WireError('the file became shorter', start, 'truncated');
+    return this.#window.subarray(start - this.#start, end - this.#start);
+  }
+
+  #fixed(length: number, end: number): DataView {
+    this.#advance(length, end);
+    const { buffer, byteOffset } = this.peek(this.position - length, this.position);
+    return new DataView(buffer, byteOffset, length);
   }
 
   #skipGroup(no: number, end: number): void {
@@ -114,10 +147,11 @@ export class WireFile {
     return this.#window[this.position++ - this.#start]!;
   }
 
-  #fill(): void {
-    this.#start = this.position;
-    this.#end = this.position + this.#read(this.#window, this.position);
-    if (this.#end === this.#start) throw new WireError('the file became shorter', this.position, 'truncated');
+  /** Puts what begins at `from` into the window. */
+  #fill(from = this.position): void {
+    this.#start = from;
+    this.#end = from + this.#read(this.#window, from);
+    if (this.#end === this.#start) throw new WireError('the file became shorter', from, 'truncated');
   }
 
   #read(into: Uint8Array, from: number): number {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { runScript } from '../support/child.ts';
@@ -73,6 +73,29 @@ describe('the memory and time for a file made to hurt are bounded', () => {
     const { tensors, peak } = readApart(save(strings, integers));
     expect(tensors).toBe(0);
     expect(peak).toBeLessThan(100 * MIB);
+  });
+
+  test('one tensor in 80,000 pieces is read and written in linear time', () => {
+    const piece = field(5, field(5, repeated(1100, 7)));
+    const pieces = Buffer.concat(Array.from({ length: 80_000 }, () => piece));
+    const node = field(1, Buffer.from([0x22, 1, 0x58]), field(5, Buffer.from([0x0a, 1, 0x61]), pieces));
+    const file = save(node);
+    const { name, ms, peak } = readApart(file, `await writeModel(model, args[0] + '.out');`);
+    expect(name).toBeUndefined();
+    expect(ms).toBeLessThan(30_000);
+    expect(peak).toBeLessThan(256 * MIB);
+    const written = readFileSync(`${file}.out`);
+    expect(written.includes(repeated(1100, 7))).toBe(true);
+  });
+
+  test('a name of 30 MB takes a few times its size', () => {
+    const name = Buffer.alloc(30e6, 'n');
+    const node = field(1, field(1, name), field(2, name), field(3, name));
+    const file = save(node, field(11, field(1, name)));
+    const { name: error, peak } = readApart(file, `await writeModel(model, args[0] + '.out');`);
+    expect(error).toBeUndefined();
+    expect(peak).toBeLessThan(400 * MIB);
+    expect(readFileSync(`${file}.out`).equals(readFileSync(file))).toBe(true);
   });
 
   test('endless nesting', () => {

@@ -236,3 +236,29 @@ describe('bad input is one sentence and leaves nothing behind', () => {
     expect(existsSync(path.join(folder, 'text_int8.onnx'))).toBe(false);
   });
 });
+
+it('the memory that is planned grows with the graph, not with the weights, and must be there', async () => {
+  const nodes = Array.from({ length: 20_000 }, (_, i) => node('Relu', [`value${i}`], [`value${i + 1}`]));
+  const proto = model(
+    graph({
+      nodes: [...nodes, node('MatMul', ['value20000', 'W'], ['y'])],
+      inputs: [value('value0', [1, 512])],
+      outputs: [value('y', [1, 512])],
+      initializers: [floats('W', [512, 512], new Float32Array(512 * 512))],
+    }),
+  );
+  const folder = temp();
+  const file = saveModel(folder, proto);
+  const read = await readModel(file);
+  const graphSize = read.size - 4 * 512 * 512;
+  const { quantizeMemory } = plan(read);
+  expect(quantizeMemory).toBe(96 * 2 ** 20 + 80 * graphSize);
+  const run = (available: number) =>
+    quantize(
+      { model: file, output: path.join(folder, 'out.onnx'), dryRun: true },
+      { log: silentLog, availableMemory: () => available },
+    );
+  await expect(run(quantizeMemory - 1)).rejects.toThrow(InputError);
+  await expect(run(quantizeMemory - 1)).rejects.toThrow(/takes up to \d+ MB of memory, because its graph has 0?\.?\d/);
+  await expect(run(quantizeMemory)).resolves.toMatchObject({ nodesQuantized: 1 });
+});

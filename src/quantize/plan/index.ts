@@ -5,6 +5,7 @@ import { draft } from './draft.ts';
 import type { Plan } from './plan.ts';
 
 export { type Draft, draft, type Findings } from './draft.ts';
+export { assertHolds } from './memory.ts';
 export type { Plan, PlannedNode } from './plan.ts';
 export { refuseUnfit } from './refuse.ts';
 export { planText } from './text.ts';

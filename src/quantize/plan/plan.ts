@@ -2,9 +2,9 @@ import path from 'node:path';
 import { DataType, type GraphIndex, type Model, orphanedBytes, placeOf, walkTensors } from '../../model/index.ts';
 import { encodedBytes } from '../encodings/encoding.ts';
 import type { Remarks } from '../methods/method.ts';
-import { methodOf } from '../methods/registry.ts';
 import type { Settings } from '../settings.ts';
 import type { Decisions } from './decide.ts';
+import { quantizeMemory } from './memory.ts';
 import type { Rewrite } from './rewrite.ts';
 
 /** What quantizing a model will do. All sizes are bytes. */
@@ -40,9 +40,6 @@ export interface PlannedNode {
   before: number;
   after: number;
 }
-
-/** Memory that a run takes whatever the model: see the benchmark in docs. */
-const QUANTIZE_MEMORY = 128 * 2 ** 20;
 
 /** Adds up what was decided and built. */
 export function summarize(
@@ -105,7 +102,7 @@ export function summarize(
     weights,
     nodesQuantized: nodes.filter(({ form, before }) => form !== 'kept' && before > 0).length,
     disk: Math.max(0, sourceBytes - weights.before + weights.after),
-    quantizeMemory: QUANTIZE_MEMORY + (methodOf(settings).memory?.(settings, model) ?? 0),
+    quantizeMemory: quantizeMemory(model, settings),
     loadedWeights,
     notes: [...remarks.notes, ...formNotes, ...functionNotes(model)],
     warnings,

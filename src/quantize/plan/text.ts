@@ -3,7 +3,8 @@ import type { Plan, PlannedNode } from './plan.ts';
 
 /** The plan as text for a terminal: what happens to each node and why, then the totals. */
 export function planText(plan: Plan): string {
-  const withWeights = plan.nodes.filter(({ before, form }) => before > 0 || form !== 'kept');
+  const tells = ({ before, form }: PlannedNode) => before > 0 || form !== 'kept';
+  const withWeights = plan.nodes.filter(tells);
   const rows = [
     ['node', 'operator', 'form', 'before', 'after', 'why'],
     ...withWeights.map((node) => [
@@ -22,7 +23,7 @@ export function planText(plan: Plan): string {
     '',
     ...aligned(rows.map((row) => row.map(logLine))),
     '',
-    ...others(plan.nodes.filter((node) => !withWeights.includes(node))).map(logLine),
+    ...others(plan.nodes.filter((node) => !tells(node))).map(logLine),
     `Nodes quantized: ${plan.nodesQuantized} of ${plan.nodes.filter((node) => node.before > 0).length} with weights`,
     `Weights: ${bytes(before)} → ${bytes(after)}; ${share} % of the bytes are quantized`,
     `Disk: about ${bytes(plan.disk)} for the result; what stands at the output stays until it is complete`,
