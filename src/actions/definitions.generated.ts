@@ -36,6 +36,11 @@ const algorithm = {
   ],
   "description": "How blocks find their scale, for `weight-only`: `rtn` takes their range."
 } as const;
+const compute = {
+  "type": "boolean",
+  "description": "Whether `fp16` computes in FP16 too, for GPUs; inputs and outputs stay FP32. Otherwise it halves the file, and weights are FP32 once loaded.",
+  "default": "false"
+} as const;
 const weight_type = {
   "type": "choice",
   "values": [
@@ -547,6 +552,7 @@ export const definitions = {
       'bits': bits,
       'block-size': block_size,
       'algorithm': algorithm,
+      'compute': compute,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,
@@ -744,6 +750,7 @@ export const definitions = {
       'bits': bits,
       'block-size': block_size,
       'algorithm': algorithm,
+      'compute': compute,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,

@@ -14,6 +14,8 @@ export interface QuantizeOptions {
   bits?: 8 | 4 | undefined;
   /** Weights that share a scale: 16, 32, 64, 128 or 256. Default: a whole channel for 8 bits, 32 for 4. */
   blockSize?: number | undefined;
+  /** Whether `fp16` makes values FP16 too, for GPUs. Default: weights alone. */
+  compute?: boolean | undefined;
   /** How blocks find their scale: `rtn`, from their range. */
   algorithm?: 'rtn' | undefined;
   weightType?: 'int8' | 'uint8' | undefined;

@@ -1,5 +1,6 @@
 import { InputError } from '../../../errors.ts';
 import { type IntegerWeights, integerWeights, oneOf, type QuantizeOptions } from '../../options.ts';
+import { halfForm } from '../half/form.ts';
 import type { Method } from '../method.ts';
 import { type BlockWeights, blockForm } from './blocks/index.ts';
 import { storedFloat16, storedInteger8 } from './stored.ts';
@@ -33,6 +34,21 @@ export const weightOnly: Method<'weight-only', WeightOnlySettings> = {
   forms: ({ weights, blocks }) => [...(blocks ? [blockForm(blocks)] : []), storedInteger8(weights)],
 };
 
+export interface Fp16Settings {
+  /** Whether values are FP16 too, not the weights alone. */
+  compute: boolean;
+}
+
+/** Weights in half precision. Values too, where asked; else weights are FLOAT again once the model is loaded. */
+export const fp16: Method<'fp16', Fp16Settings> = {
+  name: 'fp16',
+  owns: ['compute'],
+  settings: ({ compute = false }) => ({ compute }),
+  suffix: () => 'fp16',
+  describe: ({ compute }) => (compute ? 'fp16 compute' : 'fp16'),
+  forms: ({ compute }, { index }) => [...(compute ? [halfForm(index)] : []), storedFloat16],
+};
+
 /** Sizes that the runtime has kernels for. */
 const BLOCK_SIZES = [16, 32, 64, 128, 256];
 const DEFAULT_BLOCK = 32;
@@ -49,13 +65,3 @@ function blockWeights({ bits = 8, blockSize, algorithm, weightSymmetric }: Quant
   oneOf('algorithm', algorithm ?? 'rtn', ['rtn']);
   return { bits, block, symmetric: weightSymmetric ?? false };
 }
-
-/** Weights in half precision, which are FLOAT again once the model is loaded. */
-export const fp16: Method<'fp16', object> = {
-  name: 'fp16',
-  owns: [],
-  settings: () => ({}),
-  suffix: () => 'fp16',
-  describe: () => 'fp16',
-  forms: () => [storedFloat16],
-};
