@@ -244,7 +244,9 @@ function headline(smaller, { similarity, speed }) {
   const fast = speedup >= 1 ? `${speedup.toFixed(2)} × faster` : `${(1 / speedup).toFixed(2)} × slower`;
   const open = interval && interval.low < 1 && interval.high > 1;
   const faster = open ? `as fast, as far as can be told: ${speedup.toFixed(2)} ×` : fast;
-  return `INT8 is ${smaller.toFixed(2)} × smaller, ${faster}${range}, ${(100 * similarity).toFixed(2)} % alike (cosine).`;
+  // Rounded down: nothing that differs is 100 % alike.
+  const alike = (Math.floor(1e4 * similarity) / 100).toFixed(2);
+  return `INT8 is ${smaller.toFixed(2)} × smaller, ${faster}${range}, ${alike} % alike (cosine).`;
 }
 
 /** What the machine did to the times, in one line; undefined where they were calm. */

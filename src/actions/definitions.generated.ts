@@ -270,11 +270,6 @@ const max_size_mb = {
   "unit": "MB of 10^6 bytes",
   "description": "Most bytes on disk, external data included. Empty: no limit."
 } as const;
-const allow_inconclusive = {
-  "type": "boolean",
-  "description": "Let an inconclusive verdict (noise, throttling, too few runs) end with exit 0.",
-  "default": "false"
-} as const;
 const report_ = {
   "type": "path",
   "description": "Folder for the receipt and `report.html`, a page about all receipts of this model there. Empty: the receipt alone, beside the model."
@@ -619,7 +614,7 @@ export const definitions = {
       'seed': seed,
       'warmup': warmup,
       'runs': runs,
-      'max-seconds': {"type":"number","unit":"s","description":"Time cap of the measurement; fewer runs than asked are reported.","default":"60"},
+      'max-seconds': {"type":"number","unit":"s","description":"Time cap of the measurement. Where noise could turn a limit it is measured until then, in several windows; fewer runs than asked are reported.","default":"60"},
       'execution-provider': execution_provider,
       'threads': threads_,
       'arena': arena,
@@ -635,7 +630,7 @@ export const definitions = {
       'max-memory-mb': max_memory_mb,
       'max-peak-memory-mb': max_peak_memory_mb,
       'max-size-mb': max_size_mb,
-      'allow-inconclusive': allow_inconclusive,
+      'allow-inconclusive': {"type":"boolean","description":"Let an inconclusive verdict end with exit 0: noise or throttling that could turn a limit. Times that a cache seems to have answered are never excused.","default":"false"},
       'report': report_,
     },
     outputs: {
@@ -660,7 +655,7 @@ export const definitions = {
       'ranges': ranges,
       'seed': seed,
       'count': count,
-      'max-seconds': {"type":"number","unit":"s","description":"Time cap; an inconclusive speed-up collects more pairs until then.","default":"120"},
+      'max-seconds': {"type":"number","unit":"s","description":"Time cap; a speed-up that its limit leaves open collects more pairs of blocks until then.","default":"120"},
       'execution-provider': execution_provider,
       'threads': threads_,
       'ort-path': ort_path,
@@ -679,7 +674,7 @@ export const definitions = {
       'history': {"type":"path","description":"JSON Lines file that this run appends its figures to; the summary shows the trend, and `max-regression-percent` also holds against the median of past runs. Empty: none."},
       'max-regression-percent': max_regression_percent,
       'diagnose': diagnose,
-      'allow-inconclusive': allow_inconclusive,
+      'allow-inconclusive': {"type":"boolean","description":"Let an inconclusive verdict end with exit 0: a speed-up whose interval holds its limit.","default":"false"},
       'report': report_,
     },
     outputs: {
