@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { digestFile } from '../model/index.ts';
-import type { Log } from '../receipt/index.ts';
+import { readRegularFileIfThere } from '../read-file.ts';
+import { isJsonObject, type Log } from '../receipt/index.ts';
 import { type CacheService, makeScratch } from '../runtime/index.ts';
 import type { FigureName } from './gates.ts';
 import type { StoredTensor } from './metrics/outputs.ts';
@@ -48,6 +49,8 @@ export interface Baseline {
   outputs: StoredTensor[][] | null;
   timings: StoredTiming[];
   figures: StoredFigures | null;
+  /** It came out of the cache service, which others may write to. */
+  fromCache?: boolean;
 }
 
 interface BaselineFile {
@@ -73,8 +76,10 @@ export async function openBaseline(
 ): Promise<Baseline> {
   const folder = path.join(path.resolve(directory), nameOf(key));
   const empty: Baseline = { folder, outputs: null, timings: [], figures: null };
-  const file = (await readBaseline(folder)) ?? (await restored(folder, cache, log));
+  const kept = await readBaseline(folder, key);
+  const file = kept ?? (await restored(folder, key, cache, log));
   if (!file) return empty;
+  const fromCache = kept === undefined;
   const { timings, figures } = file;
   const outputs = file.outputs.map((sample) =>
     sample.map(({ file: name, root, ...tensor }) => ({ ...tensor, path: path.join(folder, name), root })),
@@ -86,7 +91,7 @@ export async function openBaseline(
     await rm(folder, { recursive: true, force: true });
     return { ...empty, figures };
   }
-  return { folder, outputs, timings, figures };
+  return { folder, outputs, timings, figures, fromCache };
 }
 
 /** Times of the reference taken on this very machine and setting, if there are any. */
@@ -136,9 +141,10 @@ export async function storeOutputs(
 /** Adds times or figures to what is stored. */
 export async function updateBaseline(
   { folder }: Baseline,
+  key: BaselineKey,
   add: { timing?: StoredTiming; figures?: StoredFigures },
 ): Promise<void> {
-  const file = await readBaseline(folder);
+  const file = await readBaseline(folder, key);
   if (!file) return;
   const timings = add.timing ? [...file.timings, add.timing] : file.timings;
   await writeBaseline(folder, { ...file, timings, figures: add.figures ?? file.figures });
@@ -158,25 +164,71 @@ function nameOf(key: BaselineKey): string {
 
 const cacheKey = (folder: string): string => `onnx-compare-baseline-${path.basename(folder)}`;
 
-async function restored(folder: string, cache: CacheService | undefined, log: Log): Promise<BaselineFile | undefined> {
+async function restored(
+  folder: string,
+  key: BaselineKey,
+  cache: CacheService | undefined,
+  log: Log,
+): Promise<BaselineFile | undefined> {
   if (!cache) return undefined;
   try {
-    return (await cache.restore(folder, cacheKey(folder))) ? await readBaseline(folder) : undefined;
+    return (await cache.restore(folder, cacheKey(folder))) ? await readBaseline(folder, key) : undefined;
   } catch (error) {
     log.warning(`The cache gave no baseline: ${messageOf(error)}.`);
     return undefined;
   }
 }
 
-/** Undefined where there is none; a broken one is as good as none. */
-async function readBaseline(folder: string): Promise<BaselineFile | undefined> {
+/** Has some 200 bytes for each output of each sample. */
+const MAX_FILE_BYTES = 64 * 2 ** 20;
+
+/** Undefined where there is none for this key; a broken one is as good as none. */
+async function readBaseline(folder: string, key: BaselineKey): Promise<BaselineFile | undefined> {
+  const bytes = await readRegularFileIfThere(path.join(folder, FILE), 'baseline:', MAX_FILE_BYTES);
+  if (bytes === undefined) return undefined;
+  let file: unknown;
   try {
-    const file = JSON.parse(await readFile(path.join(folder, FILE), 'utf8')) as BaselineFile;
-    return file.schema === 1 && Array.isArray(file.outputs) && Array.isArray(file.timings) ? file : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new InputError(`baseline: ${folder} cannot be read (${messageOf(error)}); name another folder.`);
+    file = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
   }
+  return isBaseline(file) && nameOf(file.key) === nameOf(key) ? file : undefined;
+}
+
+/** Whoever may write to the cache service may have written this. */
+function isBaseline(value: unknown): value is BaselineFile {
+  if (!isJsonObject(value) || value.schema !== 1 || !isJsonObject(value.key)) return false;
+  const { outputs, timings, figures } = value;
+  const sound = (list: unknown, each: (item: unknown) => boolean) => Array.isArray(list) && list.every(each);
+  return (
+    sound(outputs, (sample) => sound(sample, isOutput)) &&
+    sound(timings, isTiming) &&
+    (figures === null ||
+      (isJsonObject(figures) && isTexts(figures, ['cpu', 'measuredAt', 'modelRoot']) && isNumbers(figures.figures)))
+  );
+}
+
+function isOutput(value: unknown): boolean {
+  if (!isJsonObject(value) || !isTexts(value, ['name', 'dtype', 'file', 'root'])) return false;
+  const parts = String(value.file).split(/[\\/]/);
+  // A file of this folder or below, on any system.
+  const below = !parts.some((part) => part === '' || part === '..') && !path.win32.isAbsolute(String(value.file));
+  const counts = [value.length, ...(Array.isArray(value.dims) ? value.dims : [undefined])];
+  return below && counts.every((count) => Number.isSafeInteger(count) && Number(count) >= 0);
+}
+
+function isTiming(value: unknown): boolean {
+  if (!isJsonObject(value) || !isTexts(value, ['cpu', 'measuredAt'])) return false;
+  const { cores, threads, loadMs, residentBytes, peakBytes, ms } = value;
+  return Array.isArray(ms) && isNumbers({ cores, threads, loadMs, residentBytes, peakBytes, ...ms });
+}
+
+function isTexts(value: Record<string, unknown>, keys: readonly string[]): boolean {
+  return keys.every((key) => typeof value[key] === 'string');
+}
+
+function isNumbers(value: unknown): boolean {
+  return isJsonObject(value) && Object.values(value).every((each) => Number.isFinite(each));
 }
 
 async function writeBaseline(folder: string, file: BaselineFile): Promise<void> {

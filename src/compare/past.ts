@@ -39,6 +39,7 @@ export async function readPast(options: CompareOptions, key: BaselineKey, contex
     : null;
   const history = options.history ? await readHistory(options.history, context.log) : [];
   const notes: string[] = [];
+  if (baseline?.stored.fromCache) notes.push("The reference's outputs and times come from the cache service.");
   const timing = baseline ? usableTiming(baseline.stored, options.threads, notes) : undefined;
   const references = pastFigures(baseline?.stored, history, key.reference, options.maxRegressionPercent, notes);
   return { baseline, timing, history, references, notes };
@@ -83,7 +84,7 @@ export async function remember(
     };
     const first = !baseline.stored.figures && receipt.verdict === 'pass';
     const stored = { cpu: machine.cpu, measuredAt: createdAt, modelRoot: model.root, figures };
-    await updateBaseline(baseline.stored, {
+    await updateBaseline(baseline.stored, baseline.key, {
       ...(timing ? {} : { timing: fresh }),
       ...(first ? { figures: stored } : {}),
     });
