@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -15,14 +16,16 @@ export type EntryName = keyof typeof ENTRIES;
 /**
  * The JavaScript file of a worker or child process, as an absolute path.
  * In `dist/` it lies beside the bundle, in `lib/` and `src/` where its module is; a run from `src/` (the tests) uses
- * `lib/`, because Node 20 runs no TypeScript. Bundlers that see `new Worker(new URL(…))` break it, hence this table.
+ * `lib/`, because Node 20 runs no TypeScript. What is mostly other people's code comes with the package as a bundle only,
+ * so that those packages need not be installed. Bundlers that see `new Worker(new URL(…))` break it, hence this table.
  */
 export function entryPath(name: EntryName): string {
   const here = fileURLToPath(import.meta.url);
   const directory = path.dirname(here);
   if (path.basename(here) === 'entry.ts') return path.join(directory, '..', 'lib', `${ENTRIES[name]}.js`);
-  if (path.basename(here) === 'entry.js') return path.join(directory, `${ENTRIES[name]}.js`);
-  return path.join(directory, `${name}.js`);
+  if (path.basename(here) !== 'entry.js') return path.join(directory, `${name}.js`);
+  const module = path.join(directory, `${ENTRIES[name]}.js`);
+  return existsSync(module) ? module : path.join(directory, '..', 'dist', `${name}.js`);
 }
 
 /** The clients of a runner's services and of GitHub, loaded at the first use. */
