@@ -226,7 +226,7 @@ function show({ name, code, outputs, words, changes, project }) {
     ['similarity', figure('similarity', '', 5)],
     ['of channels', figure('channel-similarity', '', 5)],
     ['top-1 agreement', figure('agreement', '', 4)],
-    ['speed-up', figure('speedup', ' ×')],
+    ['speed-up, paired', figure('speedup', ' ×')],
     ['latency P50', beside('ms', 2, ({ p50Ms }) => p50Ms) ?? figure('latency-p50-ms', ' ms')],
     ['load', figure('load-ms', ' ms', 0)],
     ['memory, resident', beside('MB', 0, ({ residentBytes }) => residentBytes / 1e6) ?? figure('memory-mb', ' MB')],

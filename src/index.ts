@@ -21,6 +21,7 @@ export {
 export { type CompareOptions, type CompareResult, compare } from './compare/index.ts';
 export { checkConfig, editYaml, promote, readKey, rollback } from './config/index.ts';
 export { InputError } from './errors.ts';
+export { type InspectOptions, inspect, type ModelDescription } from './inspect/index.ts';
 export { type Model, modelFiles, readModel, type TensorRef, writeModel } from './model/index.ts';
 export {
   type Plan,

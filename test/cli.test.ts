@@ -2,6 +2,7 @@ import { chmodSync, copyFileSync, mkdirSync, readdirSync, symlinkSync, truncateS
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataType } from '../src/model/index.ts';
+import { unguessable } from './inputs/models.ts';
 import {
   external,
   floats,
@@ -25,7 +26,17 @@ describe('the command line', () => {
     const folder = temp();
     expect((await runCli(['--version'], folder)).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     const overview = await runCli(['--help'], folder);
-    for (const command of ['quantize', 'checksum', 'validate', 'compare', 'promote-config', 'pipeline', 'preflight']) {
+    const commands = [
+      'quantize',
+      'checksum',
+      'validate',
+      'compare',
+      'promote-config',
+      'pipeline',
+      'preflight',
+      'inspect',
+    ];
+    for (const command of commands) {
       expect(overview.stdout).toContain(`\n  ${command} `);
     }
     const help = await runCli(['compare', '--help'], folder);
@@ -100,15 +111,81 @@ describe('preflight', () => {
     expect(stdout).toMatch(/^ok +node /m);
     expect(stdout).toMatch(/^ok +runtime .*onnxruntime-node \d/m);
     expect(readdirSync(folder)).toEqual([]);
-    expect((await runCli(['preflight'], folder)).stdout).toContain('pass --model');
+    expect((await runCli(['preflight'], folder)).stdout).toContain('No model is named');
   });
 
   it('passes where everything is there', async () => {
     const folder = temp();
     saveModel(folder, smallModel());
-    const { code, stdout } = await runCli(['preflight', '--model', 'model.onnx'], folder);
+    const { code, stdout } = await runCli(['preflight', 'model.onnx'], folder);
     expect(stdout).toContain('Everything that the chain needs is here.');
     expect(code).toBe(0);
+  });
+});
+
+describe('preflight and the chain agree: what stops the one is missing in the other', () => {
+  const chain = ['--runs', '2', '--max-seconds', '1', '--allow-inconclusive'];
+  const cases: [string, string, (folder: string) => string[]][] = [
+    [
+      'values',
+      'weight "W1" has 1 NaN or infinite value',
+      (folder) => {
+        saveModel(
+          folder,
+          smallModel((weights) => weights.fill(Number.NaN, 5, 6)),
+        );
+        return [];
+      },
+    ],
+    [
+      'inputs',
+      'Say what it takes: --dims "width=<size>"',
+      (folder) => {
+        saveModel(folder, unguessable());
+        return [];
+      },
+    ],
+    [
+      'samples',
+      'x.json',
+      (folder) => {
+        saveModel(folder, smallModel());
+        writeFileSync(path.join(folder, 'x.json'), '{"x": [[1, 2]]}');
+        return ['--samples', 'x.json'];
+      },
+    ],
+    [
+      'inputs',
+      'no input has a dimension seq',
+      (folder) => {
+        saveModel(folder, smallModel());
+        return ['--dims', 'seq=3'];
+      },
+    ],
+  ];
+  it.each(cases)('%s: %s', async (subject, sentence, prepare) => {
+    const folder = temp();
+    const flags = prepare(folder);
+    const { code, stdout } = await runCli(['preflight', 'model.onnx', ...flags], folder);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(new RegExp(`^missing +${subject} `, 'm'));
+    expect(stdout).toContain(sentence);
+    expect((await runCli(['pipeline', 'model.onnx', ...flags, ...chain], folder)).code).toBe(1);
+  });
+
+  it('says of a result that is no smaller', async () => {
+    const folder = temp();
+    const tiny = model(
+      graph({
+        nodes: [node('MatMul', ['x', 'w'], ['y'])],
+        inputs: [value('x', [1, 2])],
+        outputs: [value('y', [1, 2])],
+        initializers: [floats('w', [2, 2], [1, 2, 3, 4])],
+      }),
+    );
+    saveModel(folder, tiny);
+    const { stdout } = await runCli(['preflight', 'model.onnx'], folder);
+    expect(stdout).toMatch(/^note +result +.*no smaller/m);
   });
 });
 

@@ -1,4 +1,4 @@
-import { compare as run } from '../compare/index.ts';
+import { type CompareFigures, compare as run } from '../compare/index.ts';
 import { readReceipt } from '../receipt/index.ts';
 import { actionSummary } from '../report/index.ts';
 import { definitions } from './definitions.generated.ts';
@@ -20,6 +20,7 @@ export const compare: Action<'compare'> = async (
   };
   const result = await run({ ...options, ...shapes, ...gates }, context);
   const { figures } = result;
+  context.log.info(speedSentence(figures));
   return {
     outputs: {
       verdict: result.verdict,
@@ -40,6 +41,14 @@ export const compare: Action<'compare'> = async (
 };
 
 const DEFAULT_CHANNEL_SIMILARITY = Number(definitions.compare.inputs['min-channel-similarity'].default);
+
+/** Both figures that people set side by side, each with what it is. */
+function speedSentence({ speed, reference, model }: CompareFigures): string {
+  const { speedup, interval } = speed;
+  const range = interval ? `, 95 % between ${interval.low.toFixed(2)} and ${interval.high.toFixed(2)}` : '';
+  const p50 = [reference, model].map(({ p50Ms }) => `${rounded(p50Ms)} ms`);
+  return `Speed-up ${speedup.toFixed(2)} × by pairs of blocks that ran next to each other${range}; P50 over all runs ${p50[0]} for the reference and ${p50[1]} for the model, whose ratio may differ.`;
+}
 
 function entries(text: string): string[] {
   const parts = text.split(/[,\n]/).map((entry) => entry.trim());

@@ -17,7 +17,7 @@ export async function perform<A extends ActionName>(
     const inputs = getInputs(name, host.input);
     const { token }: { token?: string } = inputs;
     if (token) host.secret(token);
-    const { outputs, summary, failures } = await action(inputs, {
+    const { outputs, summary, text, failures } = await action(inputs, {
       log: host.log,
       signal,
       step: host.step,
@@ -26,8 +26,8 @@ export async function perform<A extends ActionName>(
       ...(host.cache ? { cache: host.cache } : {}),
     });
     host.endSteps();
-    for (const [output, value] of Object.entries(outputs)) host.output(output, textOf(value));
-    await host.summary(summary);
+    for (const [output, value] of Object.entries(outputs)) host.output(output, value);
+    await host.summary(summary, text);
     for (const failure of failures.slice(0, -1)) host.log.error(failure);
     const last = failures.at(-1);
     if (last === undefined) return 0;
@@ -65,9 +65,4 @@ function causesOf(error: unknown): unknown[] {
     cause = cause instanceof Error ? cause.cause : undefined;
   }
   return causes;
-}
-
-function textOf(value: string | number | boolean | readonly string[] | undefined): string {
-  if (value === undefined) return '';
-  return Array.isArray(value) ? value.join('\n') : String(value);
 }

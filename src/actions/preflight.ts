@@ -1,55 +1,43 @@
-import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readKey } from '../config/index.ts';
 import { InputError, messageOf } from '../errors.ts';
-import { modelFiles, readModel } from '../model/index.ts';
-import { type Plan, plan, readOverrides } from '../quantize/index.ts';
 import { logLine } from '../receipt/index.ts';
-import { availableMemory, resolveRuntime } from '../runtime/index.ts';
-import { getInputs, type Inputs } from './inputs.ts';
-import { bytes } from './progress.ts';
+import { type RuntimeLocation, resolveRuntime } from '../runtime/index.ts';
+import { getInputs } from './inputs.ts';
+import { checkModel, type Finding, type Options } from './preflight-model.ts';
+import type { TerminalHost } from './terminal.ts';
 
 const NODE_AT_LEAST = 20;
 const HEALTH_TIMEOUT_MS = 3000;
 
-interface Finding {
-  subject: string;
-  /** `missing` stops the chain; `note` does not. */
-  state: 'ok' | 'note' | 'missing';
-  text: string;
-}
-
-type Options = Partial<Inputs<'pipeline'>>;
-
 /**
- * Says whether what the chain needs is there, before anything runs: a line per subject, with what to do about it.
- * Changes nothing and downloads nothing. Resolves with the exit code: 1 if anything is missing.
+ * Says whether what the chain needs is there, before anything runs: a line per subject, with what to do about it. The
+ * model is tried where its inputs have to be guessed, and its weights are read. Changes nothing; onnxruntime-node is
+ * downloaded where it is missing, as the chain would. Resolves with the exit code: 1 if anything is missing, which is what the chain would stop for.
  */
-export async function preflight(
-  flags: ReadonlyMap<string, string>,
-  out: { write(text: string): unknown },
-): Promise<number> {
+export async function preflight(flags: ReadonlyMap<string, string>, host: TerminalHost): Promise<number> {
   // Without a model the rest can still be looked at, so that is a finding and no refusal.
   const options: Options = getInputs('pipeline', (name) => flags.get(name) ?? (name === 'model' ? '-' : undefined));
   if (!flags.has('model')) delete options.model;
-  const findings = [checkNode()];
-  const { finding: model, plan: planned } = await checkModel(options);
-  findings.push(model);
-  findings.push(await checkDisk(options, planned));
-  findings.push(await checkMemory(options, planned));
-  findings.push(await checkRuntime(options));
-  findings.push(...(await checkTools(options)));
-  findings.push(...(await checkConfig(options)));
-  findings.push(...(await checkService(options)));
-
+  const { finding: runtime, location } = await checkRuntime(options, host);
+  const findings = [
+    checkNode(),
+    runtime,
+    ...(await checkModel(options, location, host)),
+    ...(await checkTools(options)),
+    ...(await checkConfig(options)),
+    ...(await checkService(options)),
+  ];
   const width = Math.max(...findings.map(({ subject }) => subject.length));
-  for (const { subject, state, text } of findings) {
-    out.write(`${state.padEnd(8)}${subject.padEnd(width + 2)}${logLine(text)}\n`);
-  }
+  const lines = findings.map(
+    ({ subject, state, text }) => `${state.padEnd(8)}${subject.padEnd(width + 2)}${logLine(text)}\n`,
+  );
   const missing = findings.filter(({ state }) => state === 'missing').length;
-  out.write(
+  lines.push(
     missing === 0 ? 'Everything that the chain needs is here.\n' : `${missing} missing: see above for what to do.\n`,
   );
+  host.present(lines.join(''), { missing, findings });
   return missing === 0 ? 0 : 1;
 }
 
@@ -64,80 +52,20 @@ function checkNode(): Finding {
       };
 }
 
-async function checkModel({ model: file, ...options }: Options): Promise<{ finding: Finding; plan?: Plan }> {
-  const subject = 'model';
-  if (!file)
-    return {
-      finding: { subject, state: 'missing', text: 'No model is named; pass --model <path of the FP32 model>.' },
-    };
+async function checkRuntime(
+  { ortPath, registryUrl }: Options,
+  { log }: TerminalHost,
+): Promise<{ finding: Finding; location?: RuntimeLocation }> {
+  const subject = 'runtime';
   try {
-    const model = await readModel(file);
-    const { minSimilarity: _, report: __, overrides: said, ...rest } = options;
-    const planned = plan(model, { ...rest, overrides: said ? await readOverrides(said) : undefined });
-    const text = `${file}: ${bytes(await sizeOf(await modelFiles(file)))}, ${planned.nodesQuantized} nodes to quantize`;
-    return { finding: { subject, state: 'ok', text }, plan: planned };
+    const given = { ...(ortPath ? { ortPath } : {}), ...(registryUrl ? { registryUrl } : {}) };
+    const location = await resolveRuntime({ log, ...given });
+    const { version, directory, source } = location;
+    const text = `onnxruntime-node ${version} (${source}: ${directory})`;
+    return { finding: { subject, state: 'ok', text }, location };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return { finding: { subject, state: 'missing', text: error.message } };
-  }
-}
-
-async function checkDisk({ model = '.', output }: Options, planned: Plan | undefined): Promise<Finding> {
-  const subject = 'disk';
-  const folder = path.dirname(path.resolve(output ?? model));
-  try {
-    await access(folder, constants.W_OK);
-    const { bavail, bsize } = await statfs(folder);
-    const free = bavail * bsize;
-    const needed = planned?.disk ?? 0;
-    const where = `${bytes(free)} free in ${folder}`;
-    return free >= needed
-      ? { subject, state: 'ok', text: planned ? `${where}, about ${bytes(needed)} needed` : where }
-      : {
-          subject,
-          state: 'missing',
-          text: `${where}, but the result needs about ${bytes(needed)}; make room or choose another --output.`,
-        };
-  } catch (error) {
-    return {
-      subject,
-      state: 'missing',
-      text: `${folder} cannot be written to (${messageOf(error)}); choose another --output.`,
-    };
-  }
-}
-
-async function checkMemory({ model }: Options, planned: Plan | undefined): Promise<Finding> {
-  const subject = 'memory';
-  const available = availableMemory();
-  const quantizing = planned?.quantizeMemory ?? 128 * 2 ** 20;
-  if (available < quantizing) {
-    const text = `${bytes(available)} available, but quantizing takes ${bytes(quantizing)}; stop something.`;
-    return { subject, state: 'missing', text };
-  }
-  const source = model && planned ? await sizeOf(await modelFiles(model)) : 0;
-  // ONNX Runtime holds a model's weights once, and a prepacked copy of some for a while.
-  return available < source
-    ? {
-        subject,
-        state: 'note',
-        text: `${bytes(available)} available: enough to quantize, too little for compare to load the FP32 model (${bytes(source)}).`,
-      }
-    : {
-        subject,
-        state: 'ok',
-        text: `${bytes(available)} available; quantizing takes ${bytes(quantizing)}, comparing about ${bytes(source)} and the outputs`,
-      };
-}
-
-async function checkRuntime({ ortPath }: Options): Promise<Finding> {
-  const subject = 'runtime';
-  try {
-    const { version, directory, source } = await resolveRuntime(ortPath ? { ortPath } : {});
-    return { subject, state: 'ok', text: `onnxruntime-node ${version} (${source}: ${directory})` };
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    return { subject, state: 'missing', text: error.message };
   }
 }
 
@@ -218,11 +146,6 @@ async function checkService({ healthUrl }: Options): Promise<Finding[]> {
       },
     ];
   }
-}
-
-async function sizeOf(files: readonly string[]): Promise<number> {
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function programOf(command: string): string {

@@ -11,7 +11,7 @@ import {
 } from '../config/index.ts';
 import { InputError } from '../errors.ts';
 import type { Log } from '../receipt/index.ts';
-import { actionSummary } from '../report/index.ts';
+import { actionSummary, terminalReport } from '../report/index.ts';
 import type { Action, ActionResult } from './host.ts';
 
 /**
@@ -47,6 +47,7 @@ function checked(
   return {
     outputs: { changed: false, summary, report },
     summary,
+    text: terminalReport(receipt),
     failures: failures.length > 0 ? [`${config} has ${errors}: mend the lines that are annotated.`] : [],
   };
 }

@@ -3,7 +3,7 @@ import type { AnnotationProperties } from '@actions/core';
 import { loadRunnerServices } from '../entry.ts';
 import { guardedLog, logLine, type Place } from '../receipt/index.ts';
 import { runnerCache } from './cache.ts';
-import type { Host } from './host.ts';
+import { type Host, outputText } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 
 /** How often a long piece of work says in the job log how far it is. */
@@ -41,7 +41,7 @@ export async function runnerHost(env: NodeJS.ProcessEnv, now: () => number): Pro
     endSteps,
     input: (name) => env[`INPUT_${name.replaceAll(' ', '_').toUpperCase()}`],
     spell: (input, value) => `${input}: ${value}`,
-    output: (name, value) => core.setOutput(name, value),
+    output: (name, value) => core.setOutput(name, outputText(value)),
     secret: (value) => core.setSecret(value),
     summary: async (markdown) => {
       if (!env.GITHUB_STEP_SUMMARY || markdown === '') return;

@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { guardedLog, logLine, type Place } from '../receipt/index.ts';
-import type { Host } from './host.ts';
+import { type Host, type OutputValue, outputText } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 
 const BAR_INTERVAL_MS = 100;
@@ -15,7 +15,12 @@ export interface TerminalStream {
 }
 
 export interface TerminalOptions {
+  command: string;
   flags: ReadonlyMap<string, string>;
+  /** One JSON value on stdout in place of the table. */
+  json: boolean;
+  /** Only results, warnings and failures. */
+  quiet: boolean;
   /** Where people read: log, progress, failures. */
   stderr: TerminalStream;
   /** Where results go: the table of outputs. */
@@ -24,13 +29,23 @@ export interface TerminalOptions {
   now: () => number;
 }
 
+export interface TerminalHost extends Host {
+  /** What a command that is no action has to say: a text for people, a value for programs. */
+  present(text: string, value: unknown): void;
+  /** Prints the results, after everything else. */
+  finish(exitCode: number): void;
+}
+
 /** A terminal: inputs from flags, a progress bar and colours where people look, outputs as a table at the end. */
-export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOptions): Host & { finish(): void } {
+export function terminalHost({ command, flags, json, quiet, stderr, stdout, env, now }: TerminalOptions): TerminalHost {
   const debug = env.RUNNER_DEBUG === '1';
   const live = stderr.isTTY === true && env.TERM !== 'dumb' && !env.CI;
   const paint = (code: number, text: string) => (live && !env.NO_COLOR ? `\u001b[${code}m${text}\u001b[0m` : text);
   const due = throttle(live ? BAR_INTERVAL_MS : LINE_INTERVAL_MS, now);
-  const outputs: [string, string][] = [];
+  const outputs: [string, OutputValue][] = [];
+  const failures: string[] = [];
+  let report = '';
+  let presented: { text: string; value: unknown } | undefined;
   let barShown = false;
 
   const clearBar = () => {
@@ -46,14 +61,19 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
     debug,
     temporaryFolder: tmpdir(),
     log: guardedLog({
-      info: say,
+      info: (message) => {
+        if (!quiet) say(message);
+      },
       warning: (message, place) => say(`${paint(33, 'warning:')} ${at(place)}${message}`),
-      error: (message, place) => say(`${paint(31, 'error:')} ${at(place)}${message}`),
+      error: (message, place) => {
+        failures.push(`${at(place)}${message}`);
+        say(`${paint(31, 'error:')} ${at(place)}${message}`);
+      },
       debug: (message) => {
         if (debug) say(paint(2, message));
       },
       progress: (progress) => {
-        if (!due(progress)) return;
+        if (quiet || !due(progress)) return;
         if (!live) {
           say(progressLine(progress));
           return;
@@ -66,28 +86,48 @@ export function terminalHost({ flags, stderr, stdout, env, now }: TerminalOption
         if (progress.done >= progress.total) clearBar();
       },
     }),
-    step: (title) => say(paint(1, `── ${logLine(title)}`)),
+    step: (title) => {
+      if (!quiet) say(paint(1, `── ${logLine(title)}`));
+    },
     endSteps: clearBar,
     input: (name) => flags.get(name),
     spell: (input, value) => `--${input} ${quoted(value)}`,
     output: (name, value) => outputs.push([name, value]),
     secret: () => undefined,
-    summary: async () => undefined,
-    fail: (message) => say(`${paint(31, 'error:')} ${logLine(message)}`),
-    finish() {
+    summary: async (_, text) => {
+      report = text ?? '';
+    },
+    fail: (message) => {
+      failures.push(message);
+      say(`${paint(31, 'error:')} ${logLine(message)}`);
+    },
+    present: (text, value) => {
+      presented = { text, value };
+    },
+    finish(exitCode) {
       clearBar();
-      const shown = outputs.filter(([, value]) => value !== '');
-      const width = Math.max(0, ...shown.map(([name]) => name.length));
-      for (const [name, value] of shown) {
-        stdout.write(
-          `${name.padEnd(width)}  ${value
-            .split('\n')
-            .map(logLine)
-            .join(`\n${' '.repeat(width + 2)}`)}\n`,
-        );
+      if (json) {
+        const value = presented ? presented.value : Object.fromEntries(outputs);
+        const said = presented ? { result: value } : { outputs: value };
+        stdout.write(`${JSON.stringify({ command, exitCode, ...said, failures })}\n`);
+      } else if (presented) {
+        stdout.write(presented.text);
+      } else {
+        stdout.write(`${report}${tableOf(outputs)}`);
       }
     },
   };
+}
+
+/** Outputs by name; what is for a job's summary is no figure. */
+function tableOf(outputs: readonly [string, OutputValue][]): string {
+  const shown = outputs.map(([name, value]) => [name, outputText(value)] as const);
+  const filled = shown.filter(([name, value]) => value !== '' && name !== 'summary');
+  const width = Math.max(0, ...filled.map(([name]) => name.length));
+  const between = `\n${' '.repeat(width + 2)}`;
+  return filled
+    .map(([name, value]) => `${name.padEnd(width)}  ${value.split('\n').map(logLine).join(between)}\n`)
+    .join('');
 }
 
 /** A value as a shell takes it. */

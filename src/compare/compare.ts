@@ -221,12 +221,17 @@ async function measure(
       progress: (done) => context.log.progress({ label: 'Comparing', done, total: samples.length, unit: 'runs' }),
     });
     const metric = program ? await program.run(options.timeoutSeconds ?? 600, context.signal) : null;
+    const timingSince = context.clock();
     const speedOptions: SpeedOptions = {
       maxSeconds: secondsOf(options),
       limits: speedLimits(options, past),
       seed: options.seed ?? 0,
       clock: context.clock,
-      progress: (done) => context.log.progress({ label: 'Timing', done, total: done, unit: 'runs' }),
+      // Its end is known only by the clock: it stops sooner where the figures allow it.
+      progress: () => {
+        const done = Math.round((context.clock() - timingSince) / 1000);
+        context.log.progress({ label: 'Timing', done, total: secondsOf(options), unit: 's' });
+      },
       ...(context.signal ? { signal: context.signal } : {}),
     };
     const speed = timing

@@ -4,6 +4,7 @@ export type { Diagnosis, LayerError, Ranking } from './diagnosis/index.ts';
 export type { Figures, OutputFigures } from './figures.ts';
 export type { FigureName, Gate } from './gates.ts';
 export { type HistoryEntry, readHistory } from './history.ts';
+export { declaredBytes, type MemoryNeed, memoryNeed } from './memory.ts';
 export type { Metric } from './metric.ts';
 export type { AxisFigures, Channel } from './metrics/channels.ts';
 export type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';

@@ -8,6 +8,7 @@ export {
   type NodeOverride,
   parseDecisions,
 } from './cached.ts';
+export { type RefusedWeight, refusedWeights } from './check-values.ts';
 export type { MethodName, QuantizeOptions } from './options.ts';
 export { formatOverrides, type Override, type Overrides, parseOverrides, readOverrides } from './overrides.ts';
 export { type Plan, type PlannedNode, plan, planText } from './plan/index.ts';

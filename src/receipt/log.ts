@@ -10,7 +10,7 @@ export interface Progress {
   label: string;
   done: number;
   total: number;
-  unit: 'bytes' | 'runs' | 'files';
+  unit: 'bytes' | 'runs' | 'files' | 's';
 }
 
 /** How a room speaks while it works; the terminal and the runner each have their own. */

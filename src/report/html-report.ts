@@ -3,6 +3,7 @@ import { htmlPage } from './html.ts';
 import { sectionOf } from './sections/index.ts';
 import { pipelineTitle } from './summary.ts';
 
+export { htmlDescription } from './html.ts';
 export { plotFile } from './plot.ts';
 
 /**

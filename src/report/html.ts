@@ -1,4 +1,4 @@
-import type { GateRow, Section, Table } from './page.ts';
+import type { Description, GateRow, Section, Table } from './page.ts';
 import { PLOT_STYLE, plotElement, plotTitle } from './plot.ts';
 
 /** Rows of a table; the rest is in the receipt. */
@@ -14,6 +14,28 @@ export function htmlPage(
   footer: readonly [string, string][] = [],
 ): string {
   const several = sections.length > 1;
+  const parts = [
+    several ? overview(sections) : '',
+    ...sections.map((section, index) => sectionHtml(section, `s${index + 1}`)),
+  ];
+  return document(title, parts, footer);
+}
+
+/** The same page about what has no verdict. */
+export function htmlDescription(
+  title: string,
+  parts: readonly Description[],
+  footer: readonly [string, string][],
+): string {
+  const empty = { gates: [], failures: [], blocks: [] };
+  return document(
+    title,
+    parts.map((part, index) => sectionHtml({ ...part, ...empty }, `s${index + 1}`)),
+    footer,
+  );
+}
+
+function document(title: string, parts: readonly string[], footer: readonly (readonly [string, string])[]): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -27,8 +49,7 @@ export function htmlPage(
 <body>
 <main>
 <h1>${escapeHtml(title)}</h1>
-${several ? overview(sections) : ''}
-${sections.map((section, index) => sectionHtml(section, `s${index + 1}`)).join('\n')}
+${parts.join('\n')}
 </main>
 <footer>${definitions(footer)}</footer>
 </body>
@@ -48,13 +69,16 @@ function overview(sections: readonly Section[]): string {
   return `<nav aria-label="Steps"><ul>${items.join('')}</ul></nav>`;
 }
 
-function sectionHtml(section: Section, id: string): string {
+function sectionHtml(
+  section: Omit<Section, 'action' | 'verdict'> & { verdict?: Section['verdict'] },
+  id: string,
+): string {
   const plots = section.charts.flatMap((chart, index) => {
     const svg = plotElement(chart, `${id}p${index + 1}`);
     return svg === undefined ? [] : [`<figure><figcaption>${escapeHtml(plotTitle(chart))}</figcaption>${svg}</figure>`];
   });
   return `<section id="${id}">
-<h2>${escapeHtml(section.title)} ${badge(section.verdict)}</h2>
+<h2>${escapeHtml(section.title)} ${section.verdict ? badge(section.verdict) : ''}</h2>
 ${sentences(section.failures, section.verdict === 'inconclusive' ? 'note' : 'failure')}
 ${gateTable(section.gates)}
 ${definitions(section.facts)}

@@ -20,6 +20,9 @@ export interface Section {
   blocks: Block[];
 }
 
+/** A section without a verdict: what something is like. */
+export type Description = Pick<Section, 'title' | 'facts' | 'notes' | 'charts' | 'tables'>;
+
 export interface GateRow {
   name: string;
   figure: string;

@@ -114,5 +114,6 @@ export type ChildFailure = 'load' | 'unsupported-operator' | 'run' | 'out-of-mem
 export type ToChild = { id: number; request: Request };
 export type FromChild =
   | { id: number; kind: 'answer'; answer: Answers[keyof Answers] }
-  | { id: number; kind: 'alive' }
+  /** A sign of life, with the inferences done so far. */
+  | { id: number; kind: 'alive'; done: number }
   | { id: number; kind: 'failure'; failure: ChildFailure; message: string; present?: string[] };

@@ -468,10 +468,12 @@ function serve(): void {
   process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   process.on('message', async ({ id, request }: ToChild) => {
     let spoken = performance.now();
+    let done = 0;
     const alive = () => {
+      done++;
       if (performance.now() - spoken < ALIVE_MS) return;
       spoken = performance.now();
-      send({ id, kind: 'alive' });
+      send({ id, kind: 'alive', done });
     };
     try {
       const answer = await session.handle(request, alive);

@@ -103,8 +103,11 @@ export interface Session {
   run(feeds: Feeds, options?: RunOptions): Promise<RunAnswer>;
   /** One inference whose outputs, taps among them, are measured in the child. Throws `SessionError`. */
   observe(feeds: Feeds, taps: Tap[]): Promise<ObserveAnswer>;
-  /** Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. Throws `SessionError`. */
-  measure(feeds: readonly Feeds[], options: MeasureOptions): Promise<Timings>;
+  /**
+   * Warm-up, then timed inferences that go through `feeds` in turn; outputs are dropped. `onRuns` hears now and then how
+   * many there were, warm-up included. Throws `SessionError`.
+   */
+  measure(feeds: readonly Feeds[], options: MeasureOptions, onRuns?: (done: number) => void): Promise<Timings>;
   /**
    * Resolves once its threads no longer spin. ONNX Runtime's keep a processor busy for some 40 ms after an inference, in
    * case another follows; whoever runs beside them meanwhile is slowed down by half.
@@ -231,15 +234,11 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
       ownMs += answer.ms;
       return answer;
     },
-    async measure(feeds, { minSeconds = 0, ...options }) {
+    async measure(feeds, { minSeconds = 0, ...options }, onRuns) {
       if (feeds.length === 0) throw new TypeError('measuring needs at least one sample');
       const inputs = feeds.map((each) => sent.inputsOf(each));
-      const { ownMs: spent, ...answer } = await child.ask('measure', {
-        kind: 'measure',
-        inputs,
-        minSeconds,
-        ...options,
-      });
+      const request = { kind: 'measure', inputs, minSeconds, ...options } as const;
+      const { ownMs: spent, ...answer } = await child.ask('measure', request, onRuns);
       ownMs += spent;
       return { ...answer, warmup: options.warmup, ...timingStatistics(answer.runs) };
     },
@@ -300,6 +299,7 @@ interface Waiting {
   resolve(answer: unknown): void;
   reject(error: Error): void;
   timer: NodeJS.Timeout;
+  onAlive: ((done: number) => void) | undefined;
 }
 
 /** The child process: requests with answers, timeouts and every way in which it can end. */
@@ -371,7 +371,11 @@ class Child implements SessionHost {
     this.ask('preload', { kind: 'preload', runtime: runtime.directory }).catch(() => undefined);
   }
 
-  ask<Kind extends keyof Answers>(what: Kind, request: Request): Promise<Answers[Kind]> {
+  ask<Kind extends keyof Answers>(
+    what: Kind,
+    request: Request,
+    onAlive?: (done: number) => void,
+  ): Promise<Answers[Kind]> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
         reject(this.#ended);
@@ -379,7 +383,7 @@ class Child implements SessionHost {
       }
       const id = this.#nextId++;
       const timer = setTimeout(() => this.#timeOut(what), this.#timeoutMs);
-      this.#waiting.set(id, { what, resolve: resolve as (answer: unknown) => void, reject, timer });
+      this.#waiting.set(id, { what, resolve: resolve as (answer: unknown) => void, reject, timer, onAlive });
       const message: ToChild = { id, request };
       // An error here means that the child is gone; its `close` says why.
       this.#process.send(message, () => undefined);
@@ -402,6 +406,7 @@ class Child implements SessionHost {
     if (!waiting) return;
     if (message.kind === 'alive') {
       waiting.timer.refresh();
+      waiting.onAlive?.(message.done);
       return;
     }
     clearTimeout(waiting.timer);

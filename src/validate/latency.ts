@@ -53,7 +53,9 @@ export async function checkLatency(
         : `${windows[chosen]!.hygiene[0]?.message ?? ''} Measuring again.`,
     );
     const warmup = windows.length === 0 ? (options.warmup ?? DEFAULTS.warmup) : 0;
-    const timings = await session.measure(feeds, { warmup, runs, maxSeconds: secondsLeft() });
+    const timings = await session.measure(feeds, { warmup, runs, maxSeconds: secondsLeft() }, (done) => {
+      log.progress({ label: 'Measuring', done: Math.min(done, warmup + runs), total: warmup + runs, unit: 'runs' });
+    });
     windows.push(windowOf(timings, options.seed ?? 0));
     if (varies(windows.at(-1)!) < varies(windows[chosen]!)) chosen = windows.length - 1;
     const { p50, hygiene } = windows[chosen]!;

@@ -93,10 +93,25 @@ describe('parseFlags', () => {
     expect(parseFlags('quantize', ['--dry-run', 'false']).get('dry-run')).toBe('false');
   });
 
+  it('takes what needs no flag: a model, the two of compare, the paths of checksum', () => {
+    const flags = (...given: Parameters<typeof parseFlags>) => Object.fromEntries(parseFlags(...given));
+    expect(flags('validate', ['m.onnx', '--runs', '3'])).toEqual({ model: 'm.onnx', runs: '3' });
+    expect(flags('quantize', ['--dry-run', 'm.onnx'])).toEqual({ 'dry-run': 'true', model: 'm.onnx' });
+    expect(flags('compare', ['fp32.onnx', 'int8.onnx'])).toEqual({ reference: 'fp32.onnx', model: 'int8.onnx' });
+    expect(flags('compare', ['int8.onnx', '--reference', 'fp32.onnx'])).toEqual({
+      reference: 'fp32.onnx',
+      model: 'int8.onnx',
+    });
+    expect(flags('checksum', ['a.onnx', 'b.onnx'])).toEqual({ path: 'a.onnx\nb.onnx' });
+    expect(flags('inspect', ['m.onnx', '--json', '--quiet'])).toEqual({ model: 'm.onnx', json: 'true', quiet: 'true' });
+    expect(() => parseFlags('promote-config', ['m.onnx'])).toThrow('"m.onnx" is no flag');
+  });
+
   it.each([
     [['--modle', 'm'], 'Unknown flag "--modle" for quantize; did you mean "--model"?'],
     [['--frobnicate'], 'Unknown flag "--frobnicate" for quantize; "quantize --help" lists them.'],
-    [['m.onnx'], '"m.onnx" is no flag'],
+    [['m.onnx', 'n.onnx'], '"n.onnx" is no flag, and the model is m.onnx already'],
+    [['-m'], '"-m" is no flag'],
     [['--model'], 'Flag "--model" has no value; write --model <path>.'],
     [['--model', '--dry-run'], 'Flag "--model" has no value'],
     [['--no-model'], 'Unknown flag "--no-model"'],

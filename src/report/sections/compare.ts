@@ -37,7 +37,7 @@ export function compareSection(receipt: Receipt): Section {
   section.facts.push(...facts.filter(([, value]) => value !== ''));
   section.charts.push(
     ...sideChart('Size on disk, MB', 'MB', fields(reference).size, fields(model).size, 1e6),
-    ...sideChart('P50 latency, ms', 'ms', fields(reference).p50Ms, fields(model).p50Ms, 1),
+    ...sideChart('P50 latency over all runs, ms', 'ms', fields(reference).p50Ms, fields(model).p50Ms, 1),
     ...sideChart('Resident memory, MB', 'MB', fields(reference).residentBytes, fields(model).residentBytes, 1e6),
     ...pairChart(fields(speed)),
     ...layerCharts(fields(diagnosis)),
@@ -83,7 +83,7 @@ const LABELS: Record<string, string> = {
   maxAbs: 'Largest error',
   sqnrDb: 'Signal to noise',
   metric: 'Own metric',
-  speedup: 'Speed-up',
+  speedup: 'Speed-up, paired',
   finite: 'Values that are not finite',
   exact: 'Unequal elements',
 };
@@ -227,7 +227,7 @@ function sides(reference: Fields, model: Fields): Table {
     rows: [
       row('size on disk', 'size', bytes),
       row('load', 'loadMs', ms),
-      row('P50 latency', 'p50Ms', ms),
+      row('P50 latency, over all runs', 'p50Ms', ms),
       row('resident memory', 'residentBytes', bytes),
       row('peak memory', 'peakBytes', bytes),
     ],
