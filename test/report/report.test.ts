@@ -40,7 +40,7 @@ describe('the summary of one action', () => {
     expect(compare).toContain('title "Error that each layer introduces, relative to its output"');
     expect(compare).toContain('```yaml\nexclude-nodes: |\n  /encoder/layers.0/self_attn/q_proj/MatMul\n```');
     expect(compare).toContain('"…0…: 0.08", "…1…: 0.0303"');
-    expect(compare).toContain('| Speed-up | 3.41× | ≥ 2× | ✅ pass |');
+    expect(compare).toContain('| Speed-up, paired | 3.41× | ≥ 2× | ✅ pass |');
     expect(compare).toContain('title "Cosine similarity over past runs (red: limit 0.98)"');
   });
 
