@@ -23,7 +23,7 @@ async function scaled(file: string, initializer: string, factor: number, output:
   await writeModel(read, output);
 }
 
-test('a real model with one layer damaged fails, and that layer is named first', { timeout: 120_000 }, async () => {
+test('a real model with one layer damaged fails, and that layer is named first', async () => {
   const folder = temp();
   const reference = realModels.ocrRecognition;
   const quantized = path.join(folder, 'quantized.onnx');
@@ -113,7 +113,7 @@ test('layers are ranked by the median over samples, the worst of them kept besid
   expect(readdirSync(folder).sort()).toEqual(['a.onnx', 'b.onnx']);
 });
 
-test('what is in an If is measured as a whole, which is said', { timeout: 120_000 }, async () => {
+test('what is in an If is measured as a whole, which is said', async () => {
   const folder = temp();
   const output = path.join(folder, 'vad.onnx');
   await quantize({ model: realModels.speech, output }, { log: silentLog });

@@ -21,7 +21,7 @@ test.each([
     dims: ['input=1x512', 'state=2x1x128'],
     ranges: ['sr=16000..16000', 'input=-0.1..0.1'],
   },
-])('a published model passes validate and compare once quantized: $name', { timeout: 120_000 }, async (model) => {
+])('a published model passes validate and compare once quantized: $name', async (model) => {
   const { file, dims, ranges = [] } = model;
   const folder = temp();
   const output = path.join(folder, 'model_int8.onnx');

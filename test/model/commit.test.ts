@@ -255,7 +255,7 @@ test.skipIf(process.platform !== 'linux')('a folder that takes no files is refus
   const script = `
     const { openOutput } = await import(lib('model/index.js'));
     try { openOutput('/proc/m.onnx'); } catch ({ name, message }) { console.log(JSON.stringify({ name, message })); }`;
-  const run = spawnSync(process.execPath, scriptArguments(script, []), { encoding: 'utf8', timeout: 20_000 });
+  const run = spawnSync(process.execPath, scriptArguments(script, []), { encoding: 'utf8', timeout: 300_000 });
   const result = jsonOf<{ name: string; message: string }>(run);
   expect(result.name).toBe('InputError');
   expect(result.message).toContain('The folder "/proc" takes no lock file');

@@ -218,10 +218,10 @@ describe('a session that goes wrong is a report', () => {
   });
 
   it('a model that hangs', async () => {
-    const session = await openSession({ model: path.join(folder, 'hang.onnx'), timeoutMs: 2000 });
+    const session = await openSession({ model: path.join(folder, 'hang.onnx'), timeoutMs: 8000 });
     const error = await rejection(session.run(one));
     expect(error.kind).toBe('timeout');
-    expect(error.message).toContain('within 2 s');
+    expect(error.message).toContain('within 8 s');
     await session.close();
     expect(alive(session.pid)).toBe(false);
     expect((await rejection(session.run(one))).kind).toBe('timeout');
@@ -301,7 +301,7 @@ describe('a session that goes wrong is a report', () => {
     await sleep(300);
     expect(alive(pid)).toBe(true);
     parent.kill('SIGKILL');
-    for (let waited = 0; alive(pid) && waited < 5000; waited += 50) await sleep(50);
+    for (let waited = 0; alive(pid) && waited < 60_000; waited += 50) await sleep(50);
     expect(alive(pid)).toBe(false);
   });
 });

@@ -19,7 +19,7 @@ export function scriptArguments(script: string, args: string[] = []): string[] {
 
 /** Runs a script in a process of its own and returns what it printed, as JSON. */
 export function runScript<T>(script: string, args: string[] = []): T {
-  const result = spawnSync(process.execPath, scriptArguments(script, args), { encoding: 'utf8', timeout: 120_000 });
+  const result = spawnSync(process.execPath, scriptArguments(script, args), { encoding: 'utf8', timeout: 500_000 });
   return jsonOf(result);
 }
 

@@ -73,7 +73,7 @@ export async function makeSite(configText?: string): Promise<Site> {
         healthTimeout: 20,
       };
       await runProcess(command[0]!, command.slice(1));
-      for (let i = 0; i < 200 && (await site.health()) === undefined; i++) await new Promise((r) => setTimeout(r, 50));
+      for (let i = 0; i < 2400 && (await site.health()) === undefined; i++) await new Promise((r) => setTimeout(r, 50));
     },
     async receipts(model = INT8, change = {}, memoryMb = 1085) {
       const file = path.join(root, model);
