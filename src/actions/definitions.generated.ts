@@ -82,7 +82,12 @@ const overrides = {
 } as const;
 const allow_non_finite = {
   "type": "boolean",
-  "description": "Leave weights with NaN or Inf as they are, with a warning, instead of refusing the model.",
+  "description": "Leave weights with NaN as they are, with a warning, instead of refusing the model. Infinite weights always stay so.",
+  "default": "false"
+} as const;
+const allow_nothing = {
+  "type": "boolean",
+  "description": "Copy the model where nothing in it can be quantized, with a warning, instead of refusing it.",
   "default": "false"
 } as const;
 const calibration_data = {
@@ -557,6 +562,7 @@ export const definitions = {
       'exclude-nodes': exclude_nodes,
       'overrides': overrides,
       'allow-non-finite': allow_non_finite,
+      'allow-nothing': allow_nothing,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,
       'calibration-percentile': calibration_percentile,
@@ -755,6 +761,7 @@ export const definitions = {
       'exclude-nodes': exclude_nodes,
       'overrides': overrides,
       'allow-non-finite': allow_non_finite,
+      'allow-nothing': allow_nothing,
       'calibration-data': calibration_data,
       'calibration-method': calibration_method,
       'calibration-percentile': calibration_percentile,

@@ -122,9 +122,9 @@ function checkSize({ model, planned }: Known): Finding {
 async function checkValues({ model, options }: Known, host: TerminalHost): Promise<Finding[]> {
   const refused = await refusedWeights(model, await quantizeOptions(options), { log: host.log });
   if (refused.length === 0) return [{ subject: 'values', state: 'ok', text: 'every weight to quantize is finite' }];
-  return refused.slice(0, 5).map(({ name, nonFinite }) => {
-    const what = `weight "${name}" has ${nonFinite} NaN or infinite value${nonFinite > 1 ? 's' : ''}`;
-    return options.allowNonFinite
+  return refused.slice(0, 5).map(({ name, nan, infinite }) => {
+    const what = `weight "${name}" has ${nan > 0 ? `${nan} NaN` : `${infinite} infinite`} value${(nan || infinite) > 1 ? 's' : ''}`;
+    return options.allowNonFinite || nan === 0
       ? { subject: 'values', state: 'note', text: `${what} and stays FP32` }
       : {
           subject: 'values',

@@ -1,15 +1,16 @@
 import type { Constant, Model } from '../model/index.ts';
 import type { Log } from '../receipt/index.ts';
 import type { QuantizeOptions } from './options.ts';
-import { draft } from './plan/index.ts';
+import { admit, draft } from './plan/index.ts';
 import { settingsOf } from './settings.ts';
 import { computeParameters, Pool, type WeightJob } from './stream/index.ts';
 
-/** A weight that quantizing would refuse for its values. */
+/** A weight whose values quantizing would not take. */
 export interface RefusedWeight {
   name: string;
-  /** NaN and infinite values. */
-  nonFinite: number;
+  /** NaN values, for which the model is refused; with infinities alone the weight stays FP32. */
+  nan: number;
+  infinite: number;
 }
 
 /**
@@ -23,8 +24,9 @@ export async function refusedWeights(
   context: { log: Log; signal?: AbortSignal },
 ): Promise<RefusedWeight[]> {
   const settings = settingsOf({ ...options, model: model.path });
+  const plan = draft(admit(model), settings, { skip: new Map(), notes: [], warnings: [] });
   const jobs = new Map<Constant['holder'], { name: string; job: WeightJob }>();
-  for (const { constant, encoding } of draft(model, settings).rewrite.encoded) {
+  for (const { constant, encoding } of plan.rewrite.encoded) {
     // Any range will do: what is not finite is counted on the way.
     const job = { source: encoding.source, target: 'int8', symmetric: false, reduceRange: false, axis: null } as const;
     jobs.set(constant.holder, { name: constant.name, job });
@@ -46,8 +48,11 @@ export async function refusedWeights(
       },
     );
     return weights
-      .map(({ name }, index) => ({ name, nonFinite: found[index]!.nonFinite }))
-      .filter(({ nonFinite }) => nonFinite > 0);
+      .map(({ name }, index) => {
+        const { nonFinite, nan } = found[index]!;
+        return { name, nan, infinite: nonFinite - nan };
+      })
+      .filter(({ nan, infinite }) => nan + infinite > 0);
   } finally {
     await pool.close();
   }

@@ -1,30 +1,31 @@
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { InputError } from '../errors.ts';
+import { setImmediate } from 'node:timers/promises';
 import {
   assertOutputDiffers,
   assertUnchanged,
-  type Constant,
+  DataType,
   explainWriteError,
   type FileDigest,
+  indexGraphs,
   type JobContent,
   layoutModel,
   type Model,
-  type ModelOutput,
+  type ModelLayout,
   openOutput,
   readModel,
   rootOf,
   type TensorProto,
 } from '../model/index.ts';
-import type { Log } from '../receipt/index.ts';
-// Not the room's door: that brings the plotting library along, 40 MiB of the 128.
 import {
   createReceipt,
   type Environment,
   type FileIdentity,
   inputsOf,
+  type Log,
   pathInReceipt,
   receiptPath,
+  silentLog,
   writeReceipt,
 } from '../receipt/index.ts';
 import { availableMemory, environment, withScratch } from '../runtime/index.ts';
@@ -32,23 +33,23 @@ import type { DecisionStore } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
 import { methodOf } from './methods/registry.ts';
 import type { QuantizeOptions } from './options.ts';
-import { assertHolds, type Draft, draft, type Findings, type Plan, planText, refuseUnfit } from './plan/index.ts';
+import { admit, assertHolds, type Plan, type Prepared, planText } from './plan/index.ts';
+import { type Measured, Measurer } from './ranges.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import {
-  computeParameters,
   digestSources,
   FileWriter,
   NonFiniteBlocks,
   Pool,
   type StreamJob,
-  type WeightJob,
   type WeightParameters,
   type WrittenFile,
 } from './stream/index.ts';
 import type { Encoded } from './values/value.ts';
 
 export interface QuantizeContext {
-  log: Log;
+  /** Default: silence. */
+  log?: Log | undefined;
   signal?: AbortSignal | undefined;
   now?: (() => Date) | undefined;
   /** The machine, for the receipt. Default: this one. */
@@ -94,235 +95,158 @@ export interface QuantizeResults extends Record<string, unknown> {
 /**
  * Quantizes a model file: plans, finds the ranges of the weights, writes the new files, and puts them in place in one
  * step. Takes at most 128 MiB whatever the weights; a graph of more than 400 kB without them takes 96 MiB and 80 times its
- * bytes, and is refused where the machine has less. A dry run only plans.
+ * bytes, and is refused where the machine has less. A dry run reads the weights too, so that its plan is that of a run,
+ * and writes nothing.
  *
  * @throws InputError, in one sentence, for what a user can mend; nothing is left behind then.
  */
-export async function quantize(options: QuantizeOptions, context: QuantizeContext): Promise<QuantizeResult> {
+export async function quantize(options: QuantizeOptions, context: QuantizeContext = {}): Promise<QuantizeResult> {
   const settings = settingsOf(options);
   const source = await readModel(settings.model);
   assertOutputDiffers(source, settings.output);
   assertHolds(source, settings, (context.availableMemory ?? availableMemory)());
+  await breathe(context.signal);
+  const admitted = admit(source);
+  await breathe(context.signal);
+  const job = { options, settings, context, source };
   const { prepare, observe } = methodOf(settings);
-  if (!prepare && !observe) return make(source, {}, options, settings, context);
-  refuseUnfit(source);
+  if (!prepare && !observe) return make({ ...job, measurer: new Measurer(admitted, settings) });
   return withScratch(tmpdir(), 'onnx-quantize', async (scratch) => {
-    const prepared = prepare?.(settings, source, path.join(scratch, 'prepared')) ?? { model: source, notes: [] };
-    const run = { ...context, threads: settings.threads, scratch };
-    const observed = await observe?.(settings, prepared.model, run);
-    return make(prepared.model, { notes: prepared.notes, observed }, options, settings, context);
+    const { model, notes } = prepare?.(settings, admitted.model, path.join(scratch, 'prepared')) ?? {
+      ...admitted,
+      notes: [],
+    };
+    const { log = silentLog, signal, decisions } = context;
+    const observed = await observe?.(settings, model, { log, signal, decisions, threads: settings.threads, scratch });
+    const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
+    return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });
   });
 }
-
-/** Plans, and where it is no dry run makes the files. */
-async function make(
-  model: Model,
-  findings: Findings,
-  options: QuantizeOptions,
-  settings: Settings,
-  context: QuantizeContext,
-): Promise<QuantizeResult> {
-  const { log } = context;
-  const first = draft(model, settings, findings);
-  if (settings.dryRun) {
-    const table = planText(first.plan);
-    for (const line of table.split('\n')) log.info(line);
-    for (const warning of first.plan.warnings) log.warning(warning);
-    return { ...dryResult(model, settings, first.plan), table };
-  }
-  const output = openOutput(settings.output);
-  try {
-    const skip: Skipped = new Map();
-    for (let current = first; ; current = draft(model, settings, { ...findings, skip })) {
-      const result = await carryOut({ options, settings, context, model, findings, output, skip }, current);
-      if (result) return result;
-    }
-  } catch (cause) {
-    throw explainWriteError(cause, settings.output);
-  } finally {
-    output.abort();
-  }
-}
-
-/** Holders of constants that stay as they are because of their values, with the reason. */
-type Skipped = Map<Constant['holder'], string>;
 
 /** What a run works with. */
 interface Job {
   options: QuantizeOptions;
   settings: Settings;
   context: QuantizeContext;
-  model: Model;
-  findings: Findings;
-  output: ModelOutput;
-  skip: Skipped;
+  source: Model;
+  measurer: Measurer;
 }
 
-/** Writes what was planned and puts it in place. Undefined where values showed that it has to be planned anew. */
-async function carryOut(job: Job, first: Draft): Promise<QuantizeResult | undefined> {
-  const { options, settings, context, model, output } = job;
-  const { log } = context;
-  let pool: Pool | undefined;
-  let writer: FileWriter | undefined;
+/** Makes plans and files until values show nothing with which the plan does not hold. */
+async function make(job: Job): Promise<QuantizeResult> {
+  for (;;) {
+    const result = await attempt(job);
+    if (result) return result;
+  }
+}
+
+async function attempt({ options, settings, context, source, measurer }: Job): Promise<QuantizeResult | undefined> {
+  const { log = silentLog, signal } = context;
+  const pool = new Pool({
+    ...(settings.threads === undefined ? {} : { threads: settings.threads }),
+    ...(signal ? { signal } : {}),
+  });
   try {
-    pool = new Pool({
-      ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-      ...(context.signal ? { signal: context.signal } : {}),
+    const measured = await measurer.measure(pool, progress(log, 'Reading weights'));
+    await breathe(signal);
+    const contents = contentsOf(measured.rewrite.encoded, measured.found);
+    const layout = layoutModel<StreamJob>(measured.rewrite.model, { output: settings.output, contents });
+    const plan = { ...measured.plan, disk: (layout.data?.size ?? 0) + layout.graph().size };
+    await breathe(signal);
+    const table = planText(plan);
+    const sourceBytes = total(source.stamps);
+    if (settings.dryRun) {
+      for (const line of table.split('\n')) log.info(line);
+      const warnings = [...plan.warnings, ...growth(sourceBytes, plan.disk)];
+      for (const warning of warnings) log.warning(warning);
+      const { output, nodesQuantized } = { ...settings, ...plan };
+      const compressionRatio = sourceBytes / plan.disk;
+      return { model: output, data: '', root: '', compressionRatio, nodesQuantized, plan, table, report: '' };
+    }
+    const files = await write(source, layout, settings, pool, log, (error) => measurer.refuse(error, measured, pool));
+    if (!files) return undefined;
+    const { sources, written, paths } = files;
+    for (const note of plan.notes) log.info(note);
+    const resultBytes = total(written);
+    const warnings = [...plan.warnings, ...growth(sourceBytes, resultBytes)];
+    for (const warning of warnings) log.warning(warning);
+    const results: QuantizeResults = {
+      method: settings.method,
+      compat: 'ort-1.32',
+      sourceBytes,
+      resultBytes,
+      compressionRatio: sourceBytes / resultBytes,
+      nodesQuantized: plan.nodesQuantized,
+      weights: { ...plan.weights, after: await weightBytes(settings.output, measurer.prepared, measured) },
+      notes: plan.notes,
+      warnings,
+      nodes: plan.nodes.filter(({ before }) => before > 0),
+    };
+    const root = rootOf(written.flatMap(({ chunks }) => chunks));
+    const report = receiptPath(settings.output, 'quantize', settings.reportDirectory);
+    const sourcePaths = source.stamps.map((stamp) => stamp.path);
+    const receipt = createReceipt<QuantizeResults>({
+      action: 'quantize',
+      now: context.now?.() ?? new Date(),
+      inputs: inputsOf(options),
+      modelRoot: root,
+      files: [
+        ...identitiesOf('read', sources ?? [], sourcePaths, report),
+        ...identitiesOf('written', written, paths, report),
+      ],
+      environment: (context.environment ?? environment)(),
+      results,
+      verdict: 'pass',
     });
-    const { draft: final, found } = await measure(job, first, pool);
-    const { plan, rewrite } = final;
-    const contents = contentsOf(rewrite.encoded, found);
-    const layout = layoutModel<StreamJob>(rewrite.model, { output: settings.output, contents });
-    writer = new FileWriter(pool);
+    await writeReceipt(receipt, report);
+    const { compressionRatio, nodesQuantized } = results;
+    const [, data = ''] = paths;
+    return { model: settings.output, data, root, compressionRatio, nodesQuantized, plan, table, report };
+  } finally {
+    await pool.close();
+  }
+}
+
+/** Writes what was planned, and puts it in place; undefined where `refused` has heard that values do not suit the plan. */
+async function write(
+  source: Model,
+  layout: ModelLayout<StreamJob>,
+  settings: Settings,
+  pool: Pool,
+  log: Log,
+  refused: (error: NonFiniteBlocks) => Promise<void>,
+) {
+  const output = openOutput(settings.output);
+  const writer = new FileWriter(pool);
+  try {
     const written: WrittenFile[] = [];
     let dataName: string | undefined;
-    try {
-      if (layout.data) {
-        const data = { ...layout.data, path: output.dataPath };
-        written.push(await writer.write(data, progress(log, 'Writing weights', data.size)));
-        dataName = await output.nameData(written[0]!);
-      }
-      const graph = { ...layout.graph(dataName), path: output.graphPath };
-      written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
-    } catch (error) {
-      if (!(error instanceof NonFiniteBlocks)) throw error;
-      await refuseBlocks(error, rewrite.encoded, pool, job);
-      return undefined;
+    if (layout.data) {
+      const data = { ...layout.data, path: output.dataPath };
+      written.push(await writer.write(data, progress(log, 'Writing weights', data.size)));
+      dataName = await output.nameData(written[0]!);
     }
-    for (const note of plan.notes) log.info(note);
-    for (const warning of plan.warnings) log.warning(warning);
+    const graph = { ...layout.graph(dataName), path: output.graphPath };
+    written.unshift(await writer.write(graph, progress(log, 'Writing the graph', graph.size)));
     // The disk catches up while the processor digests.
     const [sources] = await Promise.all([
       settings.sourceDigest
-        ? digestSources(model.stamps, pool, progress(log, 'Digesting the source', total(model.stamps)))
+        ? digestSources(source.stamps, pool, progress(log, 'Digesting the source', total(source.stamps)))
         : undefined,
       writer.sync(),
     ]);
-    assertUnchanged(model.stamps);
+    assertUnchanged(source.stamps);
     output.commit(dataName);
-    const data = dataName === undefined ? '' : path.join(path.dirname(settings.output), dataName);
-    const paths = [settings.output, ...(data ? [data] : [])];
-    const result = await report(options, settings, context, { model, plan, sources, written, paths });
-    return { ...result, data, table: planText(plan) };
+    const data = dataName === undefined ? [] : [path.join(path.dirname(settings.output), dataName)];
+    return { sources, written, paths: [settings.output, ...data] };
+  } catch (cause) {
+    if (!(cause instanceof NonFiniteBlocks)) throw explainWriteError(cause, settings.output);
+    await refused(cause);
+    return undefined;
   } finally {
-    await writer?.close();
-    await pool?.close();
+    await writer.close();
+    output.abort();
   }
-}
-
-/** Pass 1, and the plan that holds once the values are known. */
-async function measure(
-  { model, findings, settings, context: { log }, skip }: Job,
-  first: Draft,
-  pool: Pool,
-): Promise<{ draft: Draft; found: Map<Encoded, WeightParameters> }> {
-  const known = new Ranges();
-  for (let current = first; ; current = draft(model, settings, { ...findings, skip })) {
-    const { encoded } = current.rewrite;
-    const total = known.missing(encoded).reduce((sum, { source }) => sum + source.length, 0);
-    await known.compute(encoded, pool, progress(log, 'Reading weights', total));
-    const found = new Map<Encoded, WeightParameters>();
-    const before = skip.size;
-    for (const each of encoded) {
-      const parameters = known.get(each);
-      if (!parameters) continue;
-      found.set(each, parameters);
-      refuseValues(each, parameters, settings, skip, log);
-    }
-    if (skip.size === before) return { draft: current, found };
-  }
-}
-
-/** What pass 1 found, over all drafts of a model: each constant is read once for each way to look at it. */
-class Ranges {
-  readonly #known = new Map<Constant['holder'], Map<string, WeightParameters>>();
-
-  get({ constant, encoding }: Encoded): WeightParameters | undefined {
-    return encoding.range && this.#known.get(constant.holder)?.get(keyOf(encoding.range));
-  }
-
-  /** What has to be read yet. */
-  missing(encoded: readonly Encoded[]): WeightJob[] {
-    return this.#missing(encoded).map(({ range }) => range);
-  }
-
-  async compute(encoded: readonly Encoded[], pool: Pool, onBytes: (bytes: number) => void): Promise<void> {
-    const missing = this.#missing(encoded);
-    const found = await computeParameters(
-      missing.map(({ range }) => range),
-      pool,
-      onBytes,
-    );
-    for (const [i, { holder, key }] of missing.entries()) this.#of(holder).set(key, found[i]!);
-  }
-
-  #missing(encoded: readonly Encoded[]): { holder: Constant['holder']; key: string; range: WeightJob }[] {
-    const seen = new Map<Constant['holder'], Set<string>>();
-    return encoded.flatMap(({ constant: { holder }, encoding: { range } }) => {
-      if (!range) return [];
-      const key = keyOf(range);
-      const keys = seen.get(holder) ?? new Set(this.#known.get(holder)?.keys());
-      seen.set(holder, keys);
-      if (keys.has(key)) return [];
-      keys.add(key);
-      return [{ holder, key, range }];
-    });
-  }
-
-  #of(holder: Constant['holder']): Map<string, WeightParameters> {
-    const known = this.#known.get(holder) ?? new Map<string, WeightParameters>();
-    this.#known.set(holder, known);
-    return known;
-  }
-}
-
-/** What a range depends on besides the elements: how they are stored does not change it. */
-function keyOf({ source: _, permutation: __, ...scheme }: WeightJob): string {
-  return JSON.stringify(scheme);
-}
-
-/** Blocks meet their values only when they are made: looks at those that turned out to have no scale, as pass 1 would have. */
-async function refuseBlocks(
-  { found }: NonFiniteBlocks,
-  encoded: readonly Encoded[],
-  pool: Pool,
-  { settings, skip, context: { log } }: Job,
-): Promise<void> {
-  const met = encoded.filter(({ encoding }) => {
-    const job = encoding.range ? undefined : encoding.job(undefined);
-    return job !== undefined && 'kind' in job && job.kind === 'blocks' && found.has(job.job);
-  });
-  const jobs = met.map(({ encoding: { source } }): WeightJob => {
-    return { source, target: 'int8', symmetric: false, reduceRange: false, axis: null };
-  });
-  const ranges = await computeParameters(jobs, pool);
-  for (const [i, each] of met.entries()) refuseValues(each, ranges[i]!, settings, skip, log);
-}
-
-/** Keeps FP32 what has no 8-bit or 16-bit form, where the user allows it. */
-function refuseValues(
-  { constant, encoding }: Encoded,
-  found: WeightParameters,
-  settings: Settings,
-  skip: Skipped,
-  log: Log,
-): void {
-  const { name, holder } = constant;
-  const { nonFinite } = found;
-  if (skip.has(holder)) return;
-  if (nonFinite > 0) {
-    const what = `Weight "${name}" has ${nonFinite} NaN or infinite value${nonFinite > 1 ? 's' : ''}`;
-    if (!settings.allowNonFinite) {
-      throw new InputError(
-        `${what}, for which there is no scale: export the model again, or keep it FP32 with \`allow-non-finite\`.`,
-      );
-    }
-    log.warning(`${what}: it stays FP32.`);
-    skip.set(holder, `weight ${name} has NaN or infinite values`);
-    return;
-  }
-  const refusal = encoding.refusal(found);
-  if (refusal !== undefined) skip.set(holder, `weight ${name} ${refusal}`);
 }
 
 /** Puts what pass 1 found into the small tensors of the new graph, and says how the large ones are streamed. */
@@ -344,62 +268,37 @@ function contentsOf(
   return contents;
 }
 
-async function report(
-  options: QuantizeOptions,
-  settings: Settings,
-  context: QuantizeContext,
-  made: { model: Model; plan: Plan; sources: FileDigest[] | undefined; written: WrittenFile[]; paths: string[] },
-): Promise<Omit<QuantizeResult, 'data' | 'table'>> {
-  const { model, plan, sources, written, paths } = made;
-  const file = receiptOf(settings);
-  const root = rootOf(written.flatMap(({ chunks }) => chunks));
-  const sourceBytes = total(model.stamps);
-  const resultBytes = total(written);
-  const compressionRatio = sourceBytes / resultBytes;
-  const { nodesQuantized, weights, notes, warnings, nodes } = plan;
-  const results: QuantizeResults = {
-    method: settings.method,
-    compat: 'ort-1.32',
-    sourceBytes,
-    resultBytes,
-    compressionRatio,
-    nodesQuantized,
-    weights,
-    notes,
-    warnings,
-    nodes: nodes.filter(({ before }) => before > 0),
-  };
-  const receipt = createReceipt<QuantizeResults>({
-    action: 'quantize',
-    now: context.now?.() ?? new Date(),
-    inputs: inputsOf(options),
-    modelRoot: root,
-    files: [
-      ...identitiesOf(
-        'read',
-        sources ?? [],
-        model.stamps.map((stamp) => stamp.path),
-        file,
-      ),
-      ...identitiesOf('written', written, paths, file),
-    ],
-    environment: (context.environment ?? environment)(),
-    results,
-    verdict: 'pass',
-  });
-  await writeReceipt(receipt, file);
-  return { model: settings.output, root, compressionRatio, nodesQuantized, plan, report: file };
+/** Bytes that the weights take in the written model: what of them is FLOAT still, and what is in its place. */
+async function weightBytes(output: string, { index }: Prepared, { rewrite }: Measured): Promise<number> {
+  const names = new Set<string>();
+  for (const { data, parameters } of rewrite.encoded) {
+    for (const { name } of [data, ...parameters.map(({ tensor }) => tensor)]) names.add(name);
+  }
+  const dropped = new Set([...rewrite.dropped].map(({ holder }) => holder));
+  for (const { constants } of index.scopes) {
+    for (const { name, dtype, holder } of constants.values()) {
+      if (dtype === DataType.FLOAT && !dropped.has(holder)) names.add(name);
+    }
+  }
+  let bytes = 0;
+  for (const { constants } of indexGraphs(await readModel(output)).scopes) {
+    for (const { name, ref } of constants.values()) if (names.has(name)) bytes += ref?.length ?? 0;
+  }
+  return bytes;
 }
 
-function dryResult(model: Model, settings: Settings, plan: Plan): Omit<QuantizeResult, 'table'> {
-  const compressionRatio = total(model.stamps) / plan.disk;
-  const { nodesQuantized } = plan;
-  return { model: settings.output, data: '', root: '', compressionRatio, nodesQuantized, plan, report: '' };
+/** A warning where quantizing made nothing smaller. */
+function growth(sourceBytes: number, resultBytes: number): string[] {
+  if (resultBytes < sourceBytes) return [];
+  return [
+    `The result is not smaller than the source: ${resultBytes} bytes, and the source has ${sourceBytes}. Weights that stay FP32 for one reader are kept beside their quantized form; \`dry-run\` says which.`,
+  ];
 }
 
-/** Where the receipt of a run goes. */
-function receiptOf({ output, reportDirectory }: Settings): string {
-  return receiptPath(output, 'quantize', reportDirectory);
+/** Lets a cancellation be heard before the next step that keeps this thread busy. */
+async function breathe(signal: AbortSignal | undefined): Promise<void> {
+  await setImmediate();
+  signal?.throwIfAborted();
 }
 
 /** Files as the receipt at `receipt` lists them. */
@@ -418,12 +317,12 @@ function identitiesOf(
   }));
 }
 
-/** Counts bytes and says how many there are so far. */
-function progress(log: Log, label: string, total: number): (bytes: number) => void {
+/** Counts bytes and says how many there are so far, of `total` or of what each call says. */
+function progress(log: Log, label: string, total = 0): (bytes: number, all?: number) => void {
   let done = 0;
-  return (bytes) => {
+  return (bytes, all = total) => {
     done += bytes;
-    log.progress({ label, done, total, unit: 'bytes' });
+    log.progress({ label, done, total: all, unit: 'bytes' });
   };
 }
 

@@ -193,22 +193,43 @@ describe('where onnxruntime.quantization 1.32 is wrong', () => {
       );
     };
 
-    it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%s is refused in words', async (bad) => {
+    it('NaN is refused in words', async () => {
       const folder = temp();
-      const source = saveModel(folder, broken(bad));
-      const run = quantize({ model: source, output: path.join(folder, 'int8.onnx') }, { log: silentLog });
-      await expect(run).rejects.toMatchObject({
-        name: 'InputError',
-        message: expect.stringMatching(/^Weight "V" has 1 NaN or infinite value.*`allow-non-finite`\.$/),
-      });
+      const source = saveModel(folder, broken(Number.NaN));
+      for (const method of ['dynamic', 'weight-only', 'fp16'] as const) {
+        const run = quantize({ model: source, method, output: path.join(folder, 'int8.onnx') });
+        await expect(run).rejects.toMatchObject({
+          name: 'InputError',
+          message: expect.stringMatching(/^Weight "V" has 1 NaN value, .*`allow-non-finite`\.$/),
+        });
+      }
       expect(readdirSync(folder)).toEqual(['model.onnx']);
+    });
+
+    it.each([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%s stays FP32 with a warning', async (infinity) => {
+      for (const method of ['dynamic', 'weight-only'] as const) {
+        const made = await quantized(broken(infinity), { method });
+        const kept = made.proto.graph!.initializer.find((each) => each.name === 'V');
+        expect(kept?.dataType).toBe(DataType.FLOAT);
+        expect(new Float32Array(new Uint8Array(kept!.rawData).buffer)[77]).toBe(infinity);
+        expect(made.warnings.join()).toContain(
+          'Weight V has 1 infinite value, for which there is no scale: it stays FP32.',
+        );
+      }
+    });
+
+    it('FP16 holds infinities exactly', async () => {
+      const made = await quantized(broken(Number.NEGATIVE_INFINITY), { method: 'fp16' });
+      const half = made.proto.graph!.initializer.find((each) => each.name === 'V_float16');
+      expect(new Uint16Array(new Uint8Array(half!.rawData).buffer)[77]).toBe(0xfc00);
+      expect(made.warnings).toEqual([]);
     });
 
     it('stays FP32 with allow-non-finite, and is named in a warning', async () => {
       const made = await quantized(broken(Number.NaN), { allowNonFinite: true });
       expect(operators(made.proto).filter((each) => each.startsWith('MatMul'))).toEqual(['MatMulInteger', 'MatMul']);
       expect(made.proto.graph!.initializer.find((each) => each.name === 'V')?.dataType).toBe(DataType.FLOAT);
-      expect(made.warnings.join()).toContain('Weight "V"');
+      expect(made.warnings.join()).toContain('Weight V has 1 NaN value: it stays FP32.');
     });
   });
 

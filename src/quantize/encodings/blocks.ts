@@ -1,6 +1,6 @@
 import { DataType, type TensorRef } from '../../model/index.ts';
 import { type BlockGeometry, type BlockJob, type BlockPart, blockGeometry } from '../stream/index.ts';
-import type { Encoding, Parameter } from './encoding.ts';
+import { type Encoding, noScale, type Parameter } from './encoding.ts';
 
 /** 4 or 8 bits an element; a scale and a zero point for each block of them along one axis of a matrix. */
 export interface Blocks extends Encoding {
@@ -44,7 +44,7 @@ export function blocks(source: TensorRef, { layout, ...scheme }: BlockOptions): 
       scale: `${constant}_scales`,
       zeroPoint: `${constant}_zero_points`,
     }),
-    refusal: () => undefined,
+    refusal: noScale,
     job: () => part('codes'),
     fill: ({ holds }) => part(holds === 'scale' ? 'scales' : 'zeroPoints'),
   };

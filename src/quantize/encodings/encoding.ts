@@ -19,7 +19,7 @@ export interface Encoding {
   readonly range: WeightJob | undefined;
   /** What the elements and the parameters are called, after the constant. */
   names(constant: string): { data: string } & Partial<Record<Parameter['holds'], string>>;
-  /** Why it cannot hold values such as pass 1 found, or undefined. Completes "weight W …". */
+  /** Why it cannot hold numbers such as pass 1 found (none of them NaN), or undefined. Completes "weight W …". */
   refusal(found: WeightParameters): string | undefined;
   /** How the elements are streamed into the file, or their bytes where they are few. */
   job(found: WeightParameters | undefined): StreamJob | Uint8Array;
@@ -57,6 +57,12 @@ export function bytesOf({ dtype, dims }: Shape): number {
 /** Bytes of all tensors that an encoding makes. */
 export function encodedBytes({ data, parameters }: Pick<Encoding, 'data' | 'parameters'>): number {
   return parameters.reduce((sum, parameter) => sum + bytesOf(parameter), bytesOf(data));
+}
+
+/** Why an encoding with a scale cannot hold such numbers, or undefined. */
+export function noScale({ nonFinite }: WeightParameters): string | undefined {
+  if (nonFinite === 0) return undefined;
+  return `has ${nonFinite} infinite value${nonFinite > 1 ? 's' : ''}, for which there is no scale`;
 }
 
 /** Number of elements; 1 for a scalar. */

@@ -12,7 +12,7 @@ export function fixedInteger8(source: TensorRef, axis: number, scales: Float32Ar
   const channels = scales.length;
   const { dims } = source;
   const job = { source, target: 'int8', symmetric: true, reduceRange: false, axis } as const;
-  const found = { scales, zeroPoints: new Int16Array(channels), min: 0, max: 0, nonFinite: 0 };
+  const found = { scales, zeroPoints: new Int16Array(channels), min: 0, max: 0, nonFinite: 0, nan: 0 };
   return {
     kind: 'fixed-integer8',
     source,

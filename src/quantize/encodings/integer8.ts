@@ -1,7 +1,7 @@
 import { DataType, type TensorRef } from '../../model/index.ts';
 import type { Scheme } from '../kernels/parameters.ts';
 import type { WeightParameters } from '../stream/index.ts';
-import { axesOf, type Encoding, elementsOf, type Parameter } from './encoding.ts';
+import { axesOf, type Encoding, elementsOf, noScale, type Parameter } from './encoding.ts';
 
 /** One byte an element, a scale and a zero point for each channel. */
 export interface Integer8 extends Encoding {
@@ -60,7 +60,7 @@ export function integer8(source: TensorRef, options: Integer8Options): Integer8 
       const zeroPoint = `${base}_zero_point`;
       return { data: `${base}_quantized`, scale: `${base}_scale`, zeroPoint, floatZeroPoint: zeroPoint };
     },
-    refusal: ({ nonFinite }) => (nonFinite > 0 ? 'has NaN or infinite values' : undefined),
+    refusal: noScale,
     job: (found) => ({ kind: 'quantize', job: range, parameters: found! }),
     fill: (parameter, found) => fill(parameter, found!),
   };

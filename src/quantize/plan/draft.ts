@@ -1,4 +1,4 @@
-import { type Constant, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
+import { type Constant, type GraphIndex, indexGraphs, type Model, opsetOf, sorted } from '../../model/index.ts';
 import { raiseOpset } from '../graph/opset.ts';
 import type { Form, Remarks } from '../methods/method.ts';
 import { methodOf } from '../methods/registry.ts';
@@ -6,9 +6,15 @@ import type { Settings } from '../settings.ts';
 import { chooser } from './choice.ts';
 import { decide } from './decide.ts';
 import { type Plan, summarize } from './plan.ts';
-import { refuseNothing, refuseUnfit } from './refuse.ts';
-import { type Rewrite, rewrite } from './rewrite.ts';
+import { reasonForNothing, refuseNothing, refuseUnfit } from './refuse.ts';
+import { type Rewrite, rewrite, untouched } from './rewrite.ts';
 import { checkLists } from './selection.ts';
+
+/** A model that can be planned for: its nodes are sorted, and nothing stands against quantizing it at all. */
+export interface Prepared {
+  model: Model;
+  index: GraphIndex;
+}
 
 /** The plan with what is needed to carry it out. */
 export interface Draft {
@@ -17,37 +23,47 @@ export interface Draft {
 }
 
 /** What is known of a model beyond its graph. */
-export interface Findings {
+export interface Findings extends Remarks {
   /** Holders of constants that must stay as they are, with the reason. */
-  skip?: ReadonlyMap<Constant['holder'], string> | undefined;
+  skip: ReadonlyMap<Constant['holder'], string>;
   /** What the method observed. */
   observed?: Remarks | undefined;
-  /** What preparing the model had to say. */
-  notes?: readonly string[] | undefined;
 }
 
 /** Operator set that older models are raised to at least, as onnxruntime.quantization 1.32 does. */
 const RAISED = 11;
 
 /**
+ * Sorts and indexes a model.
+ *
+ * @throws InputError for one that cannot be quantized whatever the method: it is already, or no two runtimes read its
+ * graph alike.
+ */
+export function admit(source: Model): Prepared {
+  const unsorted = indexGraphs(source);
+  refuseUnfit(source, unsorted);
+  const model = sorted(source, unsorted);
+  return { model, index: model === source ? unsorted : indexGraphs(model) };
+}
+
+/**
  * Decides, builds the new graph without its numbers, and adds up; reads no weight and writes nothing.
  *
- * @throws InputError if nothing can be quantized, or if the model is quantized already.
+ * @throws InputError if nothing can be quantized, or where an option names nothing.
  */
-export function draft(model: Model, settings: Settings, findings: Findings = {}): Draft {
-  const { skip = new Map(), observed } = findings;
+export function draft({ model, index }: Prepared, settings: Settings, findings: Findings): Draft {
   const method = methodOf(settings);
+  const { skip, observed } = findings;
   const choice = chooser(settings, observed);
-  const attempt = (source: Model, unavailable: (form: Form) => string | undefined) => {
-    const index = indexGraphs(source);
-    const { forms, all } = choice.of(index);
-    checkLists(index, settings, all);
-    return { source, index, decisions: decide(index, { forms, exclusion: choice.exclusion, skip, unavailable }) };
+  const attempt = (source: Prepared, unavailable: (form: Form) => string | undefined) => {
+    const { forms, all } = choice.of(source.index);
+    checkLists(source.index, settings, all);
+    const decisions = decide(source.index, { forms, exclusion: choice.exclusion, skip, unavailable });
+    return { ...source, decisions };
   };
-  refuseUnfit(model);
-  const notes = [...(findings.notes ?? []), ...(observed?.notes ?? [])];
+  const notes = [...findings.notes, ...(observed?.notes ?? [])];
   const opset = opsetOf(model.proto) ?? 0;
-  let made = attempt(model, () => undefined);
+  let made = attempt({ model, index }, () => undefined);
   const newest = made.decisions.nodes
     .flatMap(({ form }) => form?.needs ?? [])
     .reduce((a, b) => (b.opset > a.opset ? b : a), { opset, operator: '' });
@@ -55,19 +71,25 @@ export function draft(model: Model, settings: Settings, findings: Findings = {})
     const target = Math.max(newest.opset, RAISED);
     const raised = raiseOpset(model, target);
     if ('model' in raised) {
-      made = attempt(raised.model, () => undefined);
+      made = attempt({ model: raised.model, index: indexGraphs(raised.model) }, () => undefined);
       notes.push(`The operator set is raised from ${opset} to ${target}, which has ${newest.operator}.`);
     } else {
-      made = attempt(model, ({ needs }) =>
+      made = attempt({ model, index }, ({ needs }) =>
         needs.opset > opset ? `operator set ${opset} has no ${needs.operator}, and ${raised.obstacle}` : undefined,
       );
     }
   }
-  const { source, index, decisions } = made;
-  refuseNothing(model, decisions, settings.method);
-  const result = rewrite(source, index, decisions, method.describe(settings));
-  return {
-    plan: summarize(model, index, decisions, result, settings, { notes, warnings: observed?.warnings ?? [] }),
-    rewrite: result,
-  };
+  const warnings = [...findings.warnings, ...(observed?.warnings ?? [])];
+  let result: Rewrite;
+  if (made.decisions.nodes.some(({ form }) => form)) {
+    result = rewrite(made.model, made.index, made.decisions, method.describe(settings));
+  } else {
+    const why = reasonForNothing(model, made.decisions);
+    if (!settings.allowNothing) refuseNothing(model, settings.method, why);
+    warnings.unshift(
+      `Nothing can be quantized with \`${settings.method}\` (${why}): the result is a copy of the model.`,
+    );
+    result = untouched(model);
+  }
+  return { plan: summarize({ model, index }, made.decisions, result, settings, { notes, warnings }), rewrite: result };
 }

@@ -1,5 +1,13 @@
 import path from 'node:path';
-import { DataType, type GraphIndex, type Model, orphanedBytes, placeOf, walkTensors } from '../../model/index.ts';
+import {
+  type Constant,
+  DataType,
+  type GraphIndex,
+  type Model,
+  orphanedBytes,
+  placeOf,
+  walkTensors,
+} from '../../model/index.ts';
 import { encodedBytes } from '../encodings/encoding.ts';
 import type { Remarks } from '../methods/method.ts';
 import type { Settings } from '../settings.ts';
@@ -17,7 +25,10 @@ export interface Plan {
   /** FLOAT weights of all graphs: what they take now, what of them is quantized, and what takes its place. */
   weights: { before: number; quantized: number; after: number };
   nodesQuantized: number;
-  /** Bytes the result takes on disk, about; and the free space a run needs while the old result still stands. */
+  /**
+   * Bytes the result takes on disk, and the free space a run needs while the old result still stands; of a plan alone
+   * about, without the new nodes.
+   */
   disk: number;
   /** What the run takes at most. */
   quantizeMemory: number;
@@ -41,27 +52,33 @@ export interface PlannedNode {
   after: number;
 }
 
-/** Adds up what was decided and built. */
+/**
+ * Adds up what was decided and built.
+ *
+ * @param original the model before its operator set was raised, which makes constants of attributes
+ */
 export function summarize(
-  model: Model,
-  index: GraphIndex,
+  original: { model: Model; index: GraphIndex },
   decisions: Decisions,
   { encoded, dropped, fulfilled }: Rewrite,
   settings: Settings,
   remarks: Remarks,
 ): Plan {
-  const bytesByConstant = new Map<unknown, number[]>();
+  const { model, index } = original;
+  const made = new Map<Constant['holder'], number[]>();
   for (const { constant, encoding } of encoded) {
-    const sizes = bytesByConstant.get(constant);
+    const sizes = made.get(constant.holder);
     if (sizes) sizes.push(encodedBytes(encoding));
-    else bytesByConstant.set(constant, [encodedBytes(encoding)]);
+    else made.set(constant.holder, [encodedBytes(encoding)]);
   }
+  const droppedHolders = new Set([...dropped].map(({ holder }) => holder));
+  const storedHolders = new Set([...decisions.stored.keys()].map(({ holder }) => holder));
   const nodes = decisions.nodes.map((decision): PlannedNode => {
     const done = fulfilled.has(decision) ? decision.perhaps! : decision;
     const read = new Set(decision.weights.map(({ constant }) => constant));
     let [before, after] = [0, 0];
     for (const constant of read) {
-      const own = done.form ? bytesByConstant.get(constant)?.[0] : undefined;
+      const own = done.form ? made.get(constant.holder)?.[0] : undefined;
       before += constant.ref?.length ?? 0;
       after += own ?? constant.ref?.length ?? 0;
     }
@@ -74,23 +91,24 @@ export function summarize(
   for (const scope of index.scopes) {
     for (const constant of scope.constants.values()) {
       if (constant.ref?.dtype !== DataType.FLOAT) continue;
-      const { length } = constant.ref;
-      const sizes = bytesByConstant.get(constant) ?? [];
-      const after = (dropped.has(constant) ? 0 : length) + sizes.reduce((sum, size) => sum + size, 0);
+      const { holder, ref } = constant;
+      const { length } = ref;
+      const sizes = made.get(holder) ?? [];
+      const after = (droppedHolders.has(holder) ? 0 : length) + sizes.reduce((sum, size) => sum + size, 0);
       weights.before += length;
       weights.after += after;
       if (sizes.length > 0) weights.quantized += length;
-      loadedWeights += decisions.stored.has(constant) ? length : after;
+      loadedWeights += storedHolders.has(holder) ? length : after;
     }
   }
   const sourceBytes = model.stamps.reduce((sum, { size }) => sum + size, 0);
   const formNotes = new Set(decisions.nodes.flatMap(({ form }) => form?.note ?? []));
-  const orphaned = orphanedBytes(model).map(
+  const orphans = orphanedBytes(model).map(
     ({ path: file, bytes }) =>
       `${path.basename(file)} holds ${bytes} bytes that no tensor uses; they are not copied into the result.`,
   );
-  const warnings = [...remarks.warnings, ...orphaned];
-  if (weights.quantized * 2 < weights.before) {
+  const warnings = [...remarks.warnings, ...orphans];
+  if (encoded.length > 0 && weights.quantized * 2 < weights.before) {
     const share = ((100 * weights.quantized) / weights.before).toFixed(0);
     warnings.push(`Only ${share} % of the weight bytes are quantized; \`dry-run\` says why the rest stays FP32.`);
   }

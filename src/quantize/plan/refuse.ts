@@ -1,5 +1,12 @@
 import { InputError } from '../../errors.ts';
-import { assertNotOverlong, DataType, type GraphIndex, indexGraphs, type Model, opsetOf } from '../../model/index.ts';
+import {
+  assertNamesUnique,
+  assertNotOverlong,
+  DataType,
+  type GraphIndex,
+  type Model,
+  opsetOf,
+} from '../../model/index.ts';
 import type { Decisions } from './decide.ts';
 import { METADATA_KEY } from './rewrite.ts';
 
@@ -24,8 +31,9 @@ const QUANTIZED = new Set([
 ]);
 
 /** @throws InputError for a model that cannot be quantized whatever the method. */
-export function refuseUnfit(model: Model): void {
-  refuseQuantized(model, indexGraphs(model));
+export function refuseUnfit(model: Model, index: GraphIndex): void {
+  refuseQuantized(model, index);
+  assertNamesUnique(model.path, index);
   assertNotOverlong(model);
   refuseOpset(model);
 }
@@ -55,9 +63,8 @@ function refuseOpset(model: Model): void {
   );
 }
 
-/** @throws InputError if nothing at all is quantized, with the commonest reason. */
-export function refuseNothing(model: Model, { nodes }: Decisions, method: string): void {
-  if (nodes.some(({ form }) => form)) return;
+/** Why nothing at all is quantized, the commonest reason. @throws InputError where the weights are FP16. */
+export function reasonForNothing(model: Model, { nodes }: Decisions): string {
   const weights = nodes.flatMap((decision) => decision.weights);
   const half = weights.some(({ constant }) => constant.dtype === DataType.FLOAT16);
   if (half && weights.every(({ constant }) => constant.ref?.dtype !== DataType.FLOAT)) {
@@ -66,9 +73,13 @@ export function refuseNothing(model: Model, { nodes }: Decisions, method: string
     );
   }
   const reasons = nodes.filter((decision) => decision.weights.length > 0).map(({ reason }) => reason);
-  const why = reasons.length > 0 ? `its weights stay because ${commonest(reasons)}` : 'no node has constant weights';
+  return reasons.length > 0 ? `its weights stay because ${commonest(reasons)}` : 'no node has constant weights';
+}
+
+/** @throws InputError always: nothing at all is quantized. */
+export function refuseNothing(model: Model, method: string, why: string): never {
   throw new InputError(
-    `Nothing in the model "${model.path}" can be quantized with \`${method}\`: ${why}; \`dry-run\` tells more.`,
+    `Nothing in the model "${model.path}" can be quantized with \`${method}\`: ${why}; \`dry-run\` tells more, \`allow-nothing\` copies the model.`,
   );
 }
 

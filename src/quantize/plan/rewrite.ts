@@ -52,6 +52,11 @@ export function rewrite(model: Model, index: GraphIndex, decisions: Decisions, d
   return { model: { ...model, proto, omitted: editor.omitted }, encoded: constants.encoded, dropped, fulfilled };
 }
 
+/** The model as it is. */
+export function untouched(model: Model): Rewrite {
+  return { model, encoded: [], dropped: new Set(), fulfilled: new Set() };
+}
+
 class Rewriter {
   readonly editor: ModelEditor;
   readonly constants: Constants;

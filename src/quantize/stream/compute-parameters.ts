@@ -48,7 +48,7 @@ interface Part {
   geometry: Channels;
   /** Elements not yet seen. */
   remaining: number;
-  ranges?: { min: Float32Array; max: Float32Array; nonFinite: number };
+  ranges?: Omit<PieceRange, 'first'>;
 }
 
 type RangeTask = Extract<Task, { kind: 'range' }>;
@@ -73,6 +73,7 @@ function allocate(parts: readonly Part[]): WeightParameters[] {
       min: 0,
       max: 0,
       nonFinite: 0,
+      nan: 0,
     };
   });
 }
@@ -105,19 +106,20 @@ function rangePiece(job: WeightJob, geometry: Channels, start: number, count: nu
   return { ...geometry, floats: { input, dtype }, start, count, symmetric: job.symmetric };
 }
 
-function merge(part: Part, { first, min, max, nonFinite }: PieceRange): void {
+function merge(part: Part, { first, min, max, nonFinite, nan }: PieceRange): void {
   const { channels } = part.geometry;
-  part.ranges ??= { min: new Float32Array(channels), max: new Float32Array(channels), nonFinite: 0 };
+  part.ranges ??= { min: new Float32Array(channels), max: new Float32Array(channels), nonFinite: 0, nan: 0 };
   const ranges = part.ranges;
   for (let i = 0; i < min.length; i++) {
     if (min[i]! < ranges.min[first + i]!) ranges.min[first + i] = min[i]!;
     if (max[i]! > ranges.max[first + i]!) ranges.max[first + i] = max[i]!;
   }
   ranges.nonFinite += nonFinite;
+  ranges.nan += nan;
 }
 
 function finish(part: Part, result: WeightParameters): void {
-  const { min, max, nonFinite } = part.ranges ?? { min: [0], max: [0], nonFinite: 0 };
+  const { min, max, nonFinite, nan } = part.ranges ?? { min: [0], max: [0], nonFinite: 0, nan: 0 };
   for (let i = 0; i < result.scales.length; i++) {
     const { scale, zeroPoint } = scaleAndZeroPoint(min[i] ?? 0, max[i] ?? 0, part.job);
     result.scales[i] = scale;
@@ -127,5 +129,6 @@ function finish(part: Part, result: WeightParameters): void {
     if (max[i]! > result.max) result.max = max[i]!;
   }
   result.nonFinite = nonFinite;
+  result.nan = nan;
   delete part.ranges;
 }

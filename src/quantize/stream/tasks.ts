@@ -90,7 +90,9 @@ export interface PieceRange {
   first: number;
   min: Float32Array;
   max: Float32Array;
+  /** NaN and infinite values, and how many of them are NaN. */
   nonFinite: number;
+  nan: number;
 }
 
 /** Ranges piece by piece, what came of blocks, or the SHA-256 of what was read or written. */

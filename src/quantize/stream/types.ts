@@ -27,6 +27,8 @@ export interface WeightParameters {
   max: number;
   /** NaN and infinite values. They are left out of the range; infinities clip, NaN becomes the zero point. */
   nonFinite: number;
+  /** How many of those are NaN. */
+  nan: number;
 }
 
 /** What a job segment of an output file holds. */

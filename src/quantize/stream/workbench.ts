@@ -34,7 +34,8 @@ export class Workbench {
       const max = new Float32Array(all.count);
       const [magnitude, symmetric] = [this.#desk.kernels.magnitude, [{ values: max, at: SECOND_OF_PAIR }]];
       this.#overChannels(piece, all.first, symmetric, (...block) => magnitude(...block, SECOND_OF_PAIR));
-      if (max.every(Number.isFinite)) return { first: all.first, min: max.map((value) => -value), max, nonFinite: 0 };
+      const min = max.map((value) => -value);
+      if (max.every(Number.isFinite)) return { first: all.first, min, max, nonFinite: 0, nan: 0 };
     }
     // The values are not all finite, or their signs matter.
     const [min, max] = [new Float32Array(all.count), new Float32Array(all.count)];
@@ -42,11 +43,18 @@ export class Workbench {
       { values: min, at: FIRST_OF_PAIR },
       { values: max, at: SECOND_OF_PAIR },
     ];
-    let nonFinite = 0;
+    let [nonFinite, nan] = [0, 0];
     this.#overChannels(piece, all.first, ranges, (...block) => {
-      nonFinite += this.#desk.kernels.range(...block, FIRST_OF_PAIR, SECOND_OF_PAIR);
+      const odd = this.#desk.kernels.range(...block, FIRST_OF_PAIR, SECOND_OF_PAIR);
+      nonFinite += odd;
+      if (odd > 0) nan += this.#countNaN(block[0], block[1]);
     });
-    return { first: all.first, min, max, nonFinite };
+    return { first: all.first, min, max, nonFinite, nan };
+  }
+
+  #countNaN(source: number, count: number): number {
+    const floats = this.#desk.f32.subarray(source / 4, source / 4 + count);
+    return floats.reduce((sum, value) => sum + Number(Number.isNaN(value)), 0);
   }
 
   /** Gives each block of a piece to a kernel while the values of its channels, from `first` on, lie at their places. */
