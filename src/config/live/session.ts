@@ -68,6 +68,12 @@ export async function withLiveConfig<T>(
     now: now(),
     warn: (sentence) => log.warning(sentence),
     onWait: action === 'rollback' ? waiting(stopFile, liveContext) : () => false,
+  }).catch((cause: unknown) => {
+    if (cause instanceof InputError) throw cause;
+    throw new InputError(
+      `The lock in '${live.state}' cannot be written (${messageOf(cause)}): free some space, or run as the config's owner.`,
+      { cause },
+    );
   });
   const looking = setInterval(() => {
     const by = action === 'promote' ? stopRequest(stopFile, lock.token) : undefined;
