@@ -66,8 +66,14 @@ export async function writeJournal(live: LiveConfig, journal: Journal): Promise<
 
 export async function removeJournal(live: LiveConfig): Promise<void> {
   await rm(journalOf(live), { force: true });
-  await rm(draftOf(live), { force: true });
+  await removeDrafts(live);
   await syncFolder(live.state);
+}
+
+/** What a run that was killed while it wrote has left; we hold the lock, so nobody writes it now. */
+export async function removeDrafts(live: LiveConfig): Promise<void> {
+  await rm(`${journalOf(live)}.draft`, { force: true });
+  await rm(draftOf(live), { force: true });
 }
 
 export async function readJournal(live: LiveConfig): Promise<Journal | undefined> {

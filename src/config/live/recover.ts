@@ -5,7 +5,7 @@ import { appendHistory, readHistory } from '../states/history-file.ts';
 import { type LiveContext, putBack, recordRevert, revertChange } from './change.ts';
 import type { LiveConfig } from './files.ts';
 import { readConfig, sha256 } from './files.ts';
-import { type Journal, readJournal, removeJournal } from './journal.ts';
+import { type Journal, readJournal, removeDrafts, removeJournal } from './journal.ts';
 
 /**
  * What a run that was cut off had left, and what became of it: `none` nothing; `recorded` a promotion that was proved;
@@ -33,6 +33,7 @@ export async function recover(
   { way, waitMs }: { way: 'promote' | 'rollback'; waitMs: (model: ModelIdentity | undefined) => Promise<number> },
 ): Promise<Recovery> {
   const journal = await readJournal(live);
+  await removeDrafts(live);
   if (journal === undefined) return { outcome: 'none', steps: [], failures: [] };
   const { entry } = journal;
   const { log } = context;

@@ -1,5 +1,6 @@
 // Runs promote or rollback in a process of its own, as the action does, and can be killed at a named moment.
-// usage: run.mjs <promote|rollback> <JSON options> [fault point]
+// usage: run.mjs <promote|rollback> <JSON options> [fault point | tell]; tell: says each moment when it comes
+import { writeSync } from 'node:fs';
 import { promote, rollback } from '../../../lib/config/index.js';
 
 const [verb, options, faultAt] = process.argv.slice(2);
@@ -11,6 +12,7 @@ const log = {
   progress() {},
 };
 const fault = (point) => {
+  if (faultAt === 'tell') writeSync(1, `at ${point}\n`);
   if (point === faultAt) process.kill(process.pid, 'SIGKILL');
 };
 try {
