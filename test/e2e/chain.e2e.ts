@@ -123,6 +123,29 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
   });
 
+  it('rolls back while a promotion is watched: that one gives way, and the service restarts once', async () => {
+    editWorkflow('    with:\n', '    with:\n      watch-seconds: "600"\n');
+    const promotion = pushTag('quantize-v1.1');
+    try {
+      await until(async () => (await served()) === 'models/onnx/agi_audio_core_int8.onnx');
+      const started = performance.now();
+      const output = await rollBack();
+      expect(performance.now() - started).toBeLessThan(60_000);
+      expect(output).toMatch(/A promote \(process \d+ on \S+\) is at work; asking it to give way/);
+      expect(output.match(/Restarting: /g)).toHaveLength(1);
+      expect(readConfig().equals(original)).toBe(true);
+      expect(await served()).toBe('models/onnx/agi_audio_core.onnx');
+    } finally {
+      editWorkflow('      watch-seconds: "600"\n', '');
+    }
+    const gaveWay = await promotion;
+    expect(gaveWay.exitCode).toBe(1);
+    expect(gaveWay.output).toMatch(/The promotion gave way: a rollback was asked for by/);
+    // Pressed again, it says so and changes nothing.
+    expect(await rollBack()).toMatch(/Nothing is undone, because the last promotion was not proved/);
+    expect(readConfig().equals(original)).toBe(true);
+  });
+
   it('promotes the same model again with another tag, after a download that arrived damaged', async () => {
     const run = await promote('quantize-v2', { DAMAGE_FIRST_DOWNLOAD: 'true' });
     expect(run.output).toContain('Artifact digest mismatch');
@@ -158,10 +181,16 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
     },
   );
 
-  async function rollBack(): Promise<void> {
-    const inputs = { to: '', reason: 'answers sound wrong', 'dry-run': 'false' };
+  async function rollBack(): Promise<string> {
+    const inputs = { mode: 'rollback', to: '', reason: 'answers sound wrong', 'dry-run': 'false' };
     const run = await runAct(sandbox, { event: 'workflow_dispatch', workflow: 'rollback.yml', payload: { inputs } });
     expect(run.exitCode, run.output).toBe(0);
+    return run.output;
+  }
+
+  /** Waits for a condition for as long as the test may take. */
+  async function until(condition: () => Promise<boolean>): Promise<void> {
+    while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 250));
   }
 
   /** Names and digests of all that lies where the service looks. */
