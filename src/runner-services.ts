@@ -3,5 +3,6 @@
 // client; `loadRunnerServices` brings it in.
 export { restoreCache, saveCache } from '@actions/cache';
 export * as core from '@actions/core';
+export { exec } from '@actions/exec';
 export { getOctokit } from '@actions/github';
 export { Agent, ProxyAgent, request } from 'undici';

@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { access, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { isScalar, visit } from 'yaml';
 import { InputError, messageOf } from '../../errors.ts';
 import { digestFiles } from '../../model/index.ts';
@@ -15,6 +13,7 @@ import {
   writeReceipt,
 } from '../../receipt/index.ts';
 import { environment } from '../../runtime/index.ts';
+import { runGit } from '../delivery/git.ts';
 import { manifestProblem } from '../evidence/models.ts';
 import { type FiledReceipt, readReceipts } from '../evidence/receipts.ts';
 import { readConfig } from '../live/files.ts';
@@ -318,15 +317,7 @@ async function baseFile(
   name: string,
   { log = silentLog, env = process.env }: ConfigContext,
 ): Promise<YamlFile | undefined> {
-  const git = async (...args: string[]): Promise<Buffer> => {
-    const { stdout } = await promisify(execFile)('git', ['-C', path.dirname(configFile), ...args], {
-      encoding: 'buffer',
-      env: { ...env, LC_ALL: 'C' },
-      maxBuffer: 64 * 2 ** 20,
-      windowsHide: true,
-    });
-    return stdout;
-  };
+  const git = (...args: string[]) => runGit(path.dirname(configFile), args, { env });
   if (ref.startsWith('-')) throw new InputError(`'base-ref' is '${ref}', which is no git ref.`);
   try {
     await git('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);

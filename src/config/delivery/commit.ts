@@ -4,10 +4,10 @@ import type { FiledReceipt } from '../evidence/receipts.ts';
 import type { ConfigContext } from '../options.ts';
 import type { HistoryEntry } from '../states/history.ts';
 import { editYaml, type KeyEdit } from '../yaml/edit.ts';
+import { GitError } from './git.ts';
 import {
   commitFiles,
   fetchBase,
-  GitError,
   pushCommit,
   type Repository,
   readRepositoryFile,

@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { InputError } from '../../errors.ts';
 import type { ConfigContext, LiveOptions } from '../options.ts';
+import { GitError, runGit } from './git.ts';
 
 /** The git repository in which the config is kept, as far as a delivery needs it. No work tree is touched. */
 export interface Repository {
@@ -23,17 +23,6 @@ export interface FileChange {
   bytes: Uint8Array;
 }
 
-export class GitError extends Error {
-  override readonly name = 'GitError';
-  readonly stderr: string;
-  constructor(args: readonly string[], stderr: string, cause: unknown) {
-    super(`git ${args[0]} failed: ${stderr.trim() || String(cause)}`, { cause });
-    this.stderr = stderr;
-  }
-}
-
-const TIMEOUT_MS = 120_000;
-
 /** Finds the checkout (`GITHUB_WORKSPACE`, else the working directory) and the branch. */
 export async function repositoryOf(
   options: LiveOptions & { delivery?: string | undefined; token?: string | undefined; branch?: string | undefined },
@@ -41,7 +30,7 @@ export async function repositoryOf(
 ): Promise<Repository> {
   const env = context.env ?? process.env;
   const workspace = env.GITHUB_WORKSPACE || process.cwd();
-  const bare = (args: readonly string[]) => runGit(workspace, args, env, {});
+  const bare = (args: readonly string[]) => runGit(workspace, args, { env });
   let folder: string;
   let remote: string;
   try {
@@ -55,7 +44,7 @@ export async function repositoryOf(
   }
   const auth = authorization(remote, options.token);
   const git: Repository['git'] = (args, extra = {}) =>
-    runGit(folder, args, { ...env, ...auth, ...extra.env }, extra.input === undefined ? {} : { input: extra.input });
+    runGit(folder, args, { env: { ...env, ...auth, ...extra.env }, input: extra.input });
   const projectRoot = path.resolve(options.projectRoot ?? '.');
   const file = path.isAbsolute(options.config) ? path.relative(projectRoot, options.config) : options.config;
   if (file.startsWith('..') || path.isAbsolute(file)) {
@@ -190,31 +179,4 @@ async function authorOf({ git }: Repository): Promise<Record<string, string>> {
   const name = 'github-actions[bot]';
   const email = '41898282+github-actions[bot]@users.noreply.github.com';
   return { GIT_AUTHOR_NAME: name, GIT_AUTHOR_EMAIL: email, GIT_COMMITTER_NAME: name, GIT_COMMITTER_EMAIL: email };
-}
-
-function runGit(
-  folder: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
-  { input }: { input?: Uint8Array },
-): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const child = execFile(
-      'git',
-      ['-C', folder, ...args],
-      {
-        env: { ...env, GIT_TERMINAL_PROMPT: '0', LC_ALL: 'C' },
-        encoding: 'buffer',
-        maxBuffer: 64 * 2 ** 20,
-        timeout: TIMEOUT_MS,
-        windowsHide: true,
-      },
-      (error, stdout, stderr) => {
-        if (error) reject(new GitError(args, stderr.toString('utf8'), error));
-        else resolve(stdout);
-      },
-    );
-    child.stdin?.on('error', () => undefined); // A git that ended early says why on stderr.
-    child.stdin?.end(input ?? '');
-  });
 }

@@ -63,12 +63,17 @@ export const NO_STATES: States = {
  * counts once. Entries of 0.1.0 say less and are understood by what they changed.
  */
 export function foldStates(entries: readonly HistoryEntry[], list: StateList): States {
+  const landed = new Map<string, string>();
   const seen = new Set<string>();
-  return entries.reduce((states, entry) => {
-    if (seen.has(entry.id) || !isOfList(entry, list)) return states;
+  let states = NO_STATES;
+  for (const entry of entries) {
+    if (seen.has(entry.id) || !isOfList(entry, list)) continue;
     seen.add(entry.id);
-    return nextStates(states, entry, list.key);
-  }, NO_STATES);
+    states = nextStates(states, entry, list.key);
+    const live = liveState(states);
+    if (live) landed.set(entry.id, live.id);
+  }
+  return { ...states, landed };
 }
 
 /** The longest wait for health by a model's root (its path where the root is not known), ms, over a whole history. */
@@ -134,9 +139,7 @@ function nextStates(states: States, entry: HistoryEntry, pathKey: string): State
     at,
     who,
   });
-  const next = step(before, entry, pathKey);
-  const live = liveState(next);
-  return live === undefined ? next : { ...next, landed: new Map([...next.landed, [entry.id, live.id]]) };
+  return step(before, entry, pathKey);
 }
 
 /** What keys held just before an entry; 0.1.0 said it of those that changed. */
