@@ -183,7 +183,7 @@ describe.skipIf(!hasGit)(`delivery: pull-request${withoutGit}`, () => {
   }
   let server: Server;
   let calls: Call[];
-  let pulls: { number: number; html_url: string; state: string }[];
+  let pulls: { number: number; html_url: string; state: string; head: { ref: string } }[];
   let api: Record<string, string>;
 
   beforeEach(async () => {
@@ -204,7 +204,12 @@ describe.skipIf(!hasGit)(`delivery: pull-request${withoutGit}`, () => {
         };
         if (method === 'GET') return answer(200, pulls);
         if (method === 'PATCH') return answer(200, pulls[0]);
-        pulls.push({ number: 7, html_url: 'https://github.com/sarai/sarai/pull/7', state: 'open' });
+        pulls.push({
+          number: 7,
+          html_url: 'https://github.com/sarai/sarai/pull/7',
+          state: 'open',
+          head: { ref: String(body.head) },
+        });
         return answer(201, pulls[0]);
       });
     });

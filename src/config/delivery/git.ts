@@ -12,17 +12,12 @@ export class GitError extends Error {
   }
 }
 
-export interface GitOptions {
-  env: NodeJS.ProcessEnv;
-  input?: Uint8Array | undefined;
-}
-
 /**
- * Runs git in a folder; resolves with its stdout, byte for byte. It asks nobody anything, and gives up where a server
+ * Runs git in a folder, without input; resolves with its stdout, byte for byte. It asks nobody anything, and gives up where a server
  * says nothing for a minute.
  * @throws GitError where git is not there or ends with anything but 0
  */
-export async function runGit(folder: string, args: readonly string[], { env, input }: GitOptions): Promise<Buffer> {
+export async function runGit(folder: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Buffer> {
   const { exec } = await loadRunnerServices();
   const stdout: Buffer[] = [];
   let stderr = '';
@@ -36,8 +31,6 @@ export async function runGit(folder: string, args: readonly string[], { env, inp
   try {
     code = await exec('git', ['-C', folder, ...args], {
       env: { ...definedOf(env), ...quiet },
-      // An end of input at once, where there is none: nothing waits for a terminal.
-      input: Buffer.from(input ?? []),
       silent: true,
       ignoreReturnCode: true,
       listeners: {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { InputError } from '../../errors.ts';
@@ -14,7 +14,7 @@ export interface Repository {
   /** Branch that the config lives on: where `commit` pushes to and a pull request leads to. */
   base: string;
   /** Runs git; resolves with stdout. */
-  git(args: readonly string[], extra?: { input?: Uint8Array; env?: Record<string, string> }): Promise<Buffer>;
+  git(args: readonly string[], extra?: { env?: Record<string, string> }): Promise<Buffer>;
 }
 
 /** A file of a commit to be made. */
@@ -30,7 +30,7 @@ export async function repositoryOf(
 ): Promise<Repository> {
   const env = context.env ?? process.env;
   const workspace = env.GITHUB_WORKSPACE || process.cwd();
-  const bare = (args: readonly string[]) => runGit(workspace, args, { env });
+  const bare = (args: readonly string[]) => runGit(workspace, args, env);
   let folder: string;
   let remote: string;
   try {
@@ -43,8 +43,7 @@ export async function repositoryOf(
     );
   }
   const auth = authorization(remote, options.token);
-  const git: Repository['git'] = (args, extra = {}) =>
-    runGit(folder, args, { env: { ...env, ...auth, ...extra.env }, input: extra.input });
+  const git: Repository['git'] = (args, extra = {}) => runGit(folder, args, { ...env, ...auth, ...extra.env });
   const projectRoot = path.resolve(options.projectRoot ?? '.');
   const file = path.isAbsolute(options.config) ? path.relative(projectRoot, options.config) : options.config;
   if (file.startsWith('..') || path.isAbsolute(file)) {
@@ -101,10 +100,12 @@ export async function commitFiles(
   const { git } = repository;
   const scratch = await mkdtemp(path.join(os.tmpdir(), 'promote-index-'));
   const env = { GIT_INDEX_FILE: path.join(scratch, 'index') };
+  const content = path.join(scratch, 'content');
   try {
     await git(['read-tree', commit], { env });
     for (const { path: name, bytes } of files) {
-      const blob = String(await git(['hash-object', '-w', '--stdin'], { input: bytes })).trim();
+      await writeFile(content, bytes);
+      const blob = String(await git(['hash-object', '-w', '--no-filters', '--', content])).trim();
       const listed = String(await git(['ls-tree', commit, '--', name]));
       const mode = /^(100\d+) blob/.exec(listed)?.[1] ?? '100644';
       await git(['update-index', '--add', '--cacheinfo', `${mode},${blob},${name}`], { env });
@@ -112,9 +113,9 @@ export async function commitFiles(
     const tree = String(await git(['write-tree'], { env })).trim();
     const parentTree = String(await git(['rev-parse', `${parents[0]}^{tree}`])).trim();
     if (tree === parentTree && parents.length === 1) return undefined;
-    const args = ['commit-tree', tree, ...parents.flatMap((parent) => ['-p', parent]), '-F', '-'];
-    const author = await authorOf(repository);
-    return String(await git(args, { input: Buffer.from(message), env: author })).trim();
+    await writeFile(content, message);
+    const args = ['commit-tree', tree, ...parents.flatMap((parent) => ['-p', parent]), '-F', content];
+    return String(await git(args, { env: await authorOf(repository) })).trim();
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
