@@ -5,6 +5,7 @@ import { weightForms } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
+  inputsOf,
   pathInReceipt,
   type Receipt,
   receiptPath,
@@ -349,14 +350,3 @@ function sideFigures(subject: Subject, { loadMs, residentBytes, peakBytes, threa
 }
 
 const secondsOf = ({ maxSeconds }: CompareOptions): number => maxSeconds ?? 120;
-
-/** The options by their input names, as text. */
-function inputsOf(options: CompareOptions): Record<string, string> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null);
-  return Object.fromEntries(
-    given.map(([key, value]) => [
-      key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
-      Array.isArray(value) ? value.join(',') : String(value),
-    ]),
-  );
-}

@@ -6,6 +6,7 @@ import { declaredInputs, indexRanges, type Model, weightForms } from '../model/i
 import {
   createReceipt,
   type FileIdentity,
+  inputsOf,
   pathInReceipt,
   receiptPath,
   type Verdict,
@@ -318,7 +319,7 @@ async function report(
   const receipt = createReceipt<ValidateResults>({
     now: (context.now ?? (() => new Date()))(),
     action: 'validate',
-    inputs: textInputs(options),
+    inputs: inputsOf(options),
     modelRoot: integrity.root,
     files,
     environment: {
@@ -352,12 +353,4 @@ async function report(
 function verdictOf(checks: readonly Check[]): Verdict {
   if (checks.some(({ status }) => status === 'fail')) return 'fail';
   return checks.some(({ status }) => status === 'inconclusive') ? 'inconclusive' : 'pass';
-}
-
-/** The options by the names of the action's inputs, as the receipt keeps them. */
-function textInputs(options: ValidateOptions): Record<string, string> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(
-    given.map(([name, value]) => [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), String(value)]),
-  );
 }
