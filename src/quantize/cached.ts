@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { InputError, messageOf } from '../errors.ts';
 import { VERSION } from '../version.generated.ts';
-import type { Settings } from './settings.ts';
+import type { CommonSettings } from './options.ts';
 
 /**
  * What a method decided after measuring, and a later run with the same key may take over instead of measuring again.
@@ -43,7 +43,7 @@ export interface DecisionStore {
  * Settings that no decision depends on: where things lie, how many threads work, what is written down. Every other
  * setting, of today and of a later version, is part of the key.
  */
-const NOT_DECIDING: readonly (keyof Settings)[] = [
+const NOT_DECIDING: readonly (keyof CommonSettings)[] = [
   'model',
   'output',
   'reportDirectory',
@@ -59,7 +59,7 @@ const METHODS: readonly string[] = ['dynamic', 'static', 'weight-only', 'fp16', 
 const BITS: readonly unknown[] = [4, 8, 16, null];
 
 /** SHA-256 (hex) of all that decisions depend on, this tool's version included. */
-export function decisionKey(settings: Settings, inputs: DecisionInputs): string {
+export function decisionKey(settings: CommonSettings, inputs: DecisionInputs): string {
   const deciding = Object.entries(settings).filter(([name]) => !(NOT_DECIDING as readonly string[]).includes(name));
   const identity = { version: VERSION, settings: Object.fromEntries(deciding), ...inputs };
   return createHash('sha256').update(canonical(identity)).digest('hex');
