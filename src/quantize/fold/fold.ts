@@ -52,6 +52,8 @@ export function foldModel(source: Model, scratch: string): Folded {
   if (before === after && convolutions === 0) return { model: source, before, after, convolutions };
   model.proto = shallowCopy(source.proto);
   model.proto.graph = graph;
+  // Who links or copies the files that a model is read from has to know of this one too.
+  if (convolutions > 0 && source.externalFiles.length > 0) model.externalFiles = [...source.externalFiles, scratch];
   return { model, before, after, convolutions };
 }
 

@@ -57,6 +57,8 @@ export interface Run {
   threads: number | undefined;
   /** A folder that is removed once the result is written. */
   scratch: string;
+  /** Why the options keep a node as it is, or undefined. */
+  exclusion(site: Site): string | undefined;
 }
 
 /** What is known of a model when the forms of its nodes are made. */

@@ -7,6 +7,7 @@ import type { Plan } from './plan.ts';
 export { admit, type Draft, draft, type Findings, type Prepared } from './draft.ts';
 export { assertHolds } from './memory.ts';
 export type { Plan, PlannedNode } from './plan.ts';
+export { selector } from './selection.ts';
 export { planText } from './text.ts';
 
 /**

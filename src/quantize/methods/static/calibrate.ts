@@ -1,5 +1,16 @@
 import { InputError } from '../../../errors.ts';
-import { declaredInputs, indexGraphs, indexRanges, type Model } from '../../../model/index.ts';
+import {
+  constantOf,
+  DataType,
+  declaredInputs,
+  type GraphScope,
+  indexGraphs,
+  indexRanges,
+  type Model,
+  type NodeProto,
+  operatorKey,
+  usesOf,
+} from '../../../model/index.ts';
 import {
   loadSamples,
   openSession,
@@ -8,22 +19,28 @@ import {
   SessionError,
   valueInfoOf,
 } from '../../../runtime/index.ts';
-import type { Run } from '../method.ts';
+import { operators } from '../../operators.ts';
+import type { Remarks, Run } from '../method.ts';
+import type { StaticForms } from './form.ts';
 import { type Observations, observe } from './observe/observe.ts';
+import { correctionsOf, decibelsOf, type LayerError, type Probed, probe } from './observe/probe.ts';
 import { binsOf } from './ranges/ranges.ts';
-import { valuesToObserve } from './recipe/recipe.ts';
+import { decideRecipe, type Recipe, valuesToObserve } from './recipe/recipe.ts';
 import { GENERATED, type StaticSettings } from './settings.ts';
+import { biasOf, type Product, productOf, weightOf } from './weights.ts';
 
-/** What was seen of a model at work. */
-export interface Calibration {
+/** What was seen of a model at work, and what follows. */
+export interface Calibration extends StaticForms, Remarks {
   observations: Observations;
-  /** What the user should know, and should not overlook. */
-  notes: string[];
-  warnings: string[];
+  /** What 8 bits do to each product. */
+  errors: ReadonlyMap<NodeProto, LayerError>;
 }
 
 /** Fewer samples say little about the range of values to come. */
 const FEW = 10;
+
+/** A product whose own error is more than a tenth of its output's amplitude stays FLOAT. */
+const LEAST_DECIBELS = Number(process.env.DB ?? 20);
 
 /**
  * Runs the model on the calibration data in a process of its own.
@@ -45,28 +62,67 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
     );
   }
   const { main } = indexGraphs(model);
+  const open = (file: string) =>
+    openSession({
+      model: file,
+      runtime,
+      provider: 'cpu',
+      log,
+      ...(threads === undefined ? {} : { threads }),
+      ...(signal ? { signal } : {}),
+    });
   try {
     const observations = await observe(model, {
       values: valuesToObserve(main),
       samples,
       bins: (value) => binsOf(settings.calibrationMethod, value),
       folder: scratch,
-      openSession: (file) =>
-        openSession({
-          model: file,
-          runtime,
-          provider: 'cpu',
-          log,
-          ...(threads === undefined ? {} : { threads }),
-          ...(signal ? { signal } : {}),
-        }),
+      openSession: open,
       progress: (done, total) => log.progress({ label: 'Calibrating', done, total, unit: 'runs' }),
     });
+    const noisy = new Map<NodeProto, string>();
+    const decide = () =>
+      decideRecipe(main, observations, { ...settings, percentile: settings.calibrationPercentile }, (node) => {
+        return run.exclusion({ node, scope: main, operator: operators.get(operatorKey(node)) }) ?? noisy.get(node);
+      });
+    let recipe = decide();
+    const errors = await probe(model, probedOf(main, recipe), {
+      samples,
+      folder: scratch,
+      openSession: open,
+      progress: (done, total) => log.progress({ label: 'Probing', done, total, unit: 'runs' }),
+    });
+    for (const [node, error] of errors) {
+      if (recipe.nodes.has(node) && decibelsOf(error) < LEAST_DECIBELS) {
+        noisy.set(node, `8 bits leave it ${decibelsOf(error).toFixed(1)} dB above its error`);
+      }
+    }
+    if (noisy.size > 0) recipe = decide();
+    const corrections = correctionsOf(errors);
+    const products = new Map<NodeProto, Product>();
     notes.push(
       `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${observations.values.size} values in ${observations.runs} runs of the model.`,
     );
     warnings.push(...oddities(observations));
-    return { observations, notes, warnings };
+    return {
+      observations,
+      errors,
+      recipe,
+      productOf(node) {
+        const { scale } = recipe.grids.get(node.input[0]!)!;
+        const product = products.get(node) ?? productOf(node, main, scale, corrections.get(node));
+        products.set(node, product);
+        return product;
+      },
+      correctedBias(node) {
+        const correction = recipe.nodes.has(node) ? undefined : corrections.get(node);
+        const bias = correction && biasOf(node, main);
+        return correction && Float32Array.from(correction, (value, channel) => value + (bias?.[channel] ?? 0));
+      },
+      keptFloat: keptFloat(main, recipe, errors),
+      notes,
+      warnings,
+    };
   } catch (error) {
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
     throw new InputError(
@@ -85,6 +141,53 @@ async function samplesOf({ calibrationData, dims, ranges }: StaticSettings, mode
   };
   const inputs = declaredInputs(model).map(valueInfoOf);
   return loadSamples(calibrationData === GENERATED ? undefined : calibrationData, inputs, options);
+}
+
+/** The products of a recipe, and the convolutions beside it, whose weights will be stored in 8 bits. */
+function probedOf(main: GraphScope, recipe: Recipe): Probed[] {
+  const probed: Probed[] = [];
+  for (const node of main.graph.node) {
+    const grid = recipe.nodes.get(node)?.operator.kind === 'weighted' ? recipe.grids.get(node.input[0]!) : undefined;
+    if (grid) probed.push({ node, product: productOf(node, main, grid.scale), grid });
+    else if (isStorable(node, main)) probed.push({ node, product: weightOf(node, main), grid: undefined });
+  }
+  return probed;
+}
+
+/** Whether a node is a convolution with a weight of its own, which has a mean error that its bias can take. */
+function isStorable(node: NodeProto, main: GraphScope): boolean {
+  if (operatorKey(node) !== 'Conv') return false;
+  const [weight, bias] = node.input.slice(1).map((name) => constantOf(main, name));
+  if (weight?.ref?.dtype !== DataType.FLOAT || weight.dims.length < 3 || weight.ref.length === 0) return false;
+  if (usesOf(main, weight.name).length !== 1) return false;
+  return !node.input[2] || bias?.ref?.dtype === DataType.FLOAT;
+}
+
+/** A convolution beside the recipe whose own error is more than this, and whose weight is small, stays FLOAT. */
+const STORED_DECIBELS = Number(process.env.SDB ?? 45);
+/** Shares of a model's FLOAT bytes: what one such weight may take, and what all may. */
+const [ONE_SHARE, ALL_SHARE] = [0.01, 0.05];
+
+/** Small weights that cost more quality than they save bytes, the worst first. */
+function keptFloat(
+  main: GraphScope,
+  recipe: Recipe,
+  errors: ReadonlyMap<NodeProto, LayerError>,
+): ReadonlySet<NodeProto> {
+  const bytesOf = (node: NodeProto) => constantOf(main, node.input[1]!)!.ref!.length;
+  const total = [...main.constants.values()].reduce((sum, { ref }) => sum + (ref?.length ?? 0), 0);
+  const kept = new Set<NodeProto>();
+  let room = ALL_SHARE * total;
+  const worst = [...errors]
+    .filter(([node, error]) => !recipe.nodes.has(node) && decibelsOf(error) < STORED_DECIBELS)
+    .filter(([node]) => bytesOf(node) <= ONE_SHARE * total)
+    .sort(([, a], [, b]) => decibelsOf(a) - decibelsOf(b));
+  for (const [node] of worst) {
+    if (bytesOf(node) > room) continue;
+    room -= bytesOf(node);
+    kept.add(node);
+  }
+  return kept;
 }
 
 /** Values that tell nothing, and values that cannot be. */

@@ -14,7 +14,7 @@ import { integer8 } from '../../encodings/integer8.ts';
 import { dequantizeLinear } from '../../values/dequantize.ts';
 import type { Place } from '../../values/place.ts';
 import { isFloat, type QuantizedValue } from '../../values/value.ts';
-import type { NodeForm, Site, Weight } from '../method.ts';
+import type { Form, NodeForm, Site, StoredForm, Weight } from '../method.ts';
 import { type Grid, gateOf, LEVELS, levelOf } from './grids.ts';
 import { clipBounds, type Recipe, type StaticNode } from './recipe/recipe.ts';
 import type { Product } from './weights.ts';
@@ -24,6 +24,10 @@ export interface StaticForms {
   recipe: Recipe;
   /** The constants of a product. */
   productOf(node: NodeProto): Product;
+  /** The bias of a convolution beside the recipe that makes up for the mean error of its stored weight, if any. */
+  correctedBias(node: NodeProto): Float32Array | undefined;
+  /** Nodes whose weights stay FLOAT. */
+  keptFloat: ReadonlySet<NodeProto>;
 }
 
 const BECOMES: Record<StaticNode['operator']['kind'], string> = {
@@ -38,7 +42,7 @@ const BECOMES: Record<StaticNode['operator']['kind'], string> = {
  * Activations on grids that calibration found, int8 weights by channel, int32 biases: QuantizeLinear and DequantizeLinear
  * around what computes, which ONNX Runtime makes integer kernels of; what only moves elements works on the levels.
  */
-export function staticForm({ recipe, productOf }: StaticForms): NodeForm {
+export function staticForm({ recipe, productOf }: Pick<StaticForms, 'recipe' | 'productOf'>): NodeForm {
   const emitters = new Map<Place, Emitter>();
   const isChosen = ({ node, scope }: Site) => scope.kind === 'main' && recipe.nodes.has(node);
   return {
@@ -58,6 +62,53 @@ export function staticForm({ recipe, productOf }: StaticForms): NodeForm {
       emitter.emit(node);
       return true;
     },
+  };
+}
+
+/** A convolution with its weight stored in 8 bits, and with a bias that makes up for the mean error of that. */
+export function correctedForm(stored: StoredForm, { correctedBias, keptFloat }: StaticForms): NodeForm {
+  return {
+    kind: 'node',
+    name: stored.name,
+    needs: stored.needs,
+    ...(stored.note ? { note: stored.note } : {}),
+    weights: (site) => stored.weights(site).slice(0, 1),
+    offer(site, weights) {
+      const bias = keptFloat.has(site.node) || site.scope.kind !== 'main' ? undefined : correctedBias(site.node);
+      if (!bias) return { refusal: 'there is nothing to correct' };
+      const offer = stored.offer(site, weights);
+      return 'becomes' in offer ? { becomes: `${offer.becomes}, its bias corrected` } : offer;
+    },
+    rewrite(node, place) {
+      const { graph } = place;
+      const weight = place.constant(node.input[1]!)!;
+      const encoded = place.encode(weight, stored.encode(weight, 0), () => false);
+      const copy = graph.copy(node);
+      const [cast, float, bias] = ['cast', 'float', 'bias'].map((part) =>
+        graph.unique(`${part === 'bias' ? node.output[0] : weight.name}_${part}`),
+      ) as [string, string, string];
+      const attributes = [intAttribute('to', DataType.FLOAT)];
+      graph.emit(
+        makeNode('Cast', [encoded.q], [cast], { name: graph.unique(`${weight.name}_Cast`), attributes }),
+        makeNode('Mul', [cast, encoded.scale], [float], { name: graph.unique(`${weight.name}_Mul`) }),
+      );
+      graph.addInitializer(floatTensor(bias, [...correctedBias(node)!]));
+      copy.input = [node.input[0]!, float, bias];
+      place.float(copy.input[0]!);
+      graph.emit(copy);
+      return true;
+    },
+  };
+}
+
+/** A form that leaves some nodes as they are. */
+export function sparing<F extends Form>(form: F, kept: ReadonlySet<NodeProto>): F {
+  return {
+    ...form,
+    offer: (site: Site, weights: readonly Weight[]) =>
+      kept.has(site.node)
+        ? { refusal: 'its weight is small, and 8 bits would cost quality' }
+        : form.offer(site, weights),
   };
 }
 
@@ -116,8 +167,9 @@ class Emitter {
   /** Puts the weight and bias of a product into a node in integers. */
   #weigh(original: NodeProto, node: NodeProto): void {
     const { scope } = this.#place;
-    const { weight, axis, scales, bias } = this.#productOf(original);
-    if (!isFloat(weight)) throw new Error(`${weight.name} is no FLOAT constant`);
+    const { axis, scales, bias } = this.#productOf(original);
+    const weight = constantOf(scope, original.input[1]!);
+    if (!weight || !isFloat(weight)) throw new Error(`${original.input[1]} is no FLOAT constant`);
     const encoded = this.#place.encode(
       weight,
       fixedInteger8(weight.ref, axis, scales),

@@ -1,14 +1,13 @@
 import { InputError } from '../../../errors.ts';
-import { type NodeProto, opsetOf } from '../../../model/index.ts';
+import { opsetOf } from '../../../model/index.ts';
 import { foldModel } from '../../fold/index.ts';
 import { raiseOpset } from '../../graph/opset.ts';
 import { dynamic } from '../dynamic/index.ts';
 import type { Method } from '../method.ts';
+import { storedInteger8 } from '../weights/index.ts';
 import { type Calibration, calibrate } from './calibrate.ts';
-import { staticForm } from './form.ts';
-import { decideRecipe } from './recipe/recipe.ts';
+import { correctedForm, sparing, staticForm } from './form.ts';
 import { type StaticSettings, staticSettings } from './settings.ts';
-import { type Product, productOf } from './weights.ts';
 
 /** The first operator set with scales by channel. */
 const OPSET = 13;
@@ -41,28 +40,16 @@ export const staticMethod: Method<'static', StaticSettings, Calibration> = {
     return { model, notes };
   },
   observe: calibrate,
-  forms({ weights, opTypes, ...settings }, { index, observed, exclusion }) {
+  forms({ weights, opTypes }, { index, observed, exclusion }) {
     if (!observed) {
       throw new InputError('What `static` does is known once the model has run: `quantize` with `dry-run` says it.');
     }
-    const { main } = index;
-    const recipe = decideRecipe(
-      main,
-      observed.observations,
-      { ...settings, percentile: settings.calibrationPercentile },
-      (node) => exclusion({ node, scope: main, operator: undefined }),
-    );
-    const products = new Map<NodeProto, Product>();
-    const form = staticForm({
-      recipe,
-      productOf(node) {
-        const known = products.get(node);
-        if (known) return known;
-        const product = productOf(node, main, recipe.grids.get(node.input[0]!)!.scale);
-        products.set(node, product);
-        return product;
-      },
-    });
-    return [form, ...dynamic.forms({ weights, opTypes }, { index, observed: undefined, exclusion })];
+    const others = dynamic.forms({ weights, opTypes }, { index, observed: undefined, exclusion });
+    const stored = storedInteger8({ ...weights, type: 'int8', symmetric: { ...weights.symmetric, int8: true } });
+    return [
+      staticForm(observed),
+      correctedForm(stored, observed),
+      ...others.map((form) => sparing(form, observed.keptFloat)),
+    ];
   },
 };

@@ -20,6 +20,30 @@ export interface Product {
   bias?: { values: Int32Array; scales: Float32Array } | undefined;
 }
 
+/** The weight of a product as int8 around zero, by output channel. Reads it whole. */
+export function weightOf(node: NodeProto, main: GraphScope): Product {
+  const weight = constantOf(main, node.input[1]!)!;
+  const axis = operatorKey(node) === 'Conv' || intOf(node, 'transB', 0) === 1 ? 0 : 1;
+  const channels = weight.dims[axis]!;
+  const values = readFloats(weight.ref!);
+  const bounds = new Float64Array(channels);
+  const inner = weight.dims.slice(axis + 1).reduce((product, size) => product * size, 1);
+  for (let at = 0; at < values.length; at += 1) {
+    const channel = Math.floor(at / inner) % channels;
+    const magnitude = Math.abs(values[at]!);
+    if (magnitude > bounds[channel]!) bounds[channel] = magnitude;
+  }
+  const scheme = { target: 'int8', symmetric: true, reduceRange: false } as const;
+  const scales = Float32Array.from(bounds, (bound) => scaleAndZeroPoint(-bound, bound, scheme).scale);
+  return { weight, axis, scales };
+}
+
+/** The bias of a product, which is constant, or undefined. */
+export function biasOf(node: NodeProto, main: GraphScope): Float32Array | undefined {
+  const name = node.input[2];
+  return name ? readFloats(constantOf(main, name)!.ref!) : undefined;
+}
+
 /** The largest magnitude of an int32, both ways. */
 const INT32 = 2 ** 31 - 1;
 /** What a scale is widened by beyond what a bias needs, as onnxruntime.quantization 1.32 does. */
@@ -36,24 +60,9 @@ export function productOf(
   inputScale: number,
   correction?: ArrayLike<number>,
 ): Product {
-  const weight = constantOf(main, node.input[1]!)!;
-  const conv = operatorKey(node) === 'Conv';
-  const axis = conv || intOf(node, 'transB', 0) === 1 ? 0 : 1;
-  const channels = weight.dims[axis]!;
-  const values = readFloats(weight.ref!);
-  const bounds = new Float64Array(channels);
-  const inner = weight.dims.slice(axis + 1).reduce((product, size) => product * size, 1);
-  for (let at = 0; at < values.length; at += 1) {
-    const channel = Math.floor(at / inner) % channels;
-    const magnitude = Math.abs(values[at]!);
-    if (magnitude > bounds[channel]!) bounds[channel] = magnitude;
-  }
-  const scales = Float32Array.from(
-    bounds,
-    (bound) => scaleAndZeroPoint(-bound, bound, { target: 'int8', symmetric: true, reduceRange: false }).scale,
-  );
-  const name = node.input[2];
-  const given = name ? readFloats(constantOf(main, name)!.ref!) : undefined;
+  const { weight, axis, scales } = weightOf(node, main);
+  const channels = scales.length;
+  const given = biasOf(node, main);
   if (!given && !correction) return { weight, axis, scales };
   const bias = Float32Array.from(scales, (_, channel) => (given?.[channel] ?? 0) + (correction?.[channel] ?? 0));
   const biasScales = new Float32Array(channels);

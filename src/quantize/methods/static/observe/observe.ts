@@ -1,4 +1,5 @@
-import type { Model } from '../../../../model/index.ts';
+import path from 'node:path';
+import { type Model, makeNode, tapped, writeTemporary } from '../../../../model/index.ts';
 import {
   type Bins,
   createObserver,
@@ -9,7 +10,6 @@ import {
   type Session,
   viewAs,
 } from '../../../../runtime/index.ts';
-import { SHAPE_SUFFIX, writeShaped, writeTapped } from './tapped.ts';
 
 /** What a FLOAT value of the model was on all samples. */
 export interface ValueObservation {
@@ -82,7 +82,7 @@ export async function observe(model: Model, options: ObserveOptions): Promise<Ob
   const step = () => options.progress?.(++done, total);
   await observeFeeds(fed, options, values);
   for (const [index, group] of groups.entries()) {
-    const session = await options.openSession(await writeTapped(model, group, options.folder, `tapped-${index}.onnx`));
+    const session = await options.openSession(await written(tapped(model, group), options.folder, `tapped-${index}`));
     try {
       const floats = new Set(session.load.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name));
       const taps = group.filter((name) => floats.has(name));
@@ -148,7 +148,13 @@ async function learnSizes(
 ): Promise<Map<string, number>> {
   const sizes = new Map<string, number>();
   if (names.length === 0) return sizes;
-  const session = await openSession(await writeShaped(model, names, folder, 'shaped.onnx'));
+  const shapes = names.map((name) => makeNode('Shape', [name], [name + SHAPE]));
+  const shaped = tapped(
+    model,
+    shapes.flatMap(({ output }) => output),
+    shapes,
+  );
+  const session = await openSession(await written(shaped, folder, 'shaped'));
   try {
     const seen = new Set<string>();
     for (let i = 0; i < samples.length; i += 1) {
@@ -158,7 +164,7 @@ async function learnSizes(
       seen.add(shape);
       const { ms, handlingMs, observed } = await session.observe(
         feeds,
-        names.map((name) => ({ name: name + SHAPE_SUFFIX, values: true })),
+        names.map((name) => ({ name: name + SHAPE, values: true })),
       );
       add(totals, ms, handlingMs);
       for (const [at, name] of names.entries()) {
@@ -170,6 +176,16 @@ async function learnSizes(
     await session.close();
   }
   return sizes;
+}
+
+/** Behind the name of a value, the output that tells its shape. */
+const SHAPE = '::shape';
+
+/** Writes a model that is gone with its folder, and returns its path. */
+export async function written(model: Model, folder: string, name: string): Promise<string> {
+  const file = path.join(folder, `${name}.onnx`);
+  await writeTemporary(model, file);
+  return file;
 }
 
 /** In graph order, as many together as fit; one that does not fit stands alone. */
