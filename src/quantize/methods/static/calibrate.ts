@@ -24,8 +24,9 @@ import type { Remarks, Run } from '../method.ts';
 import type { StaticForms } from './form.ts';
 import { type Observations, observe } from './observe/observe.ts';
 import { correctionsOf, decibelsOf, type LayerError, type Probed, probe } from './observe/probe.ts';
+import { type Switched, sensitivities } from './observe/sensitivity.ts';
 import { binsOf } from './ranges/ranges.ts';
-import { decideRecipe, type Recipe, valuesToObserve } from './recipe/recipe.ts';
+import { decideRecipe, gainOf, type Recipe, valuesToObserve } from './recipe/recipe.ts';
 import { GENERATED, type StaticSettings } from './settings.ts';
 import { biasOf, type Product, productOf, weightOf } from './weights.ts';
 
@@ -40,7 +41,7 @@ export interface Calibration extends StaticForms, Remarks {
 const FEW = 10;
 
 /** A product whose own error is more than a tenth of its output's amplitude stays FLOAT. */
-const LEAST_DECIBELS = Number(process.env.DB ?? 20);
+const LEAST_DECIBELS = 20;
 
 /**
  * Runs the model on the calibration data in a process of its own.
@@ -99,6 +100,16 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
     }
     if (noisy.size > 0) recipe = decide();
     const corrections = correctionsOf(errors);
+    const harm = await sensitivities(model, switchedOf(main, recipe, corrections), {
+      samples,
+      folder: scratch,
+      openSession: open,
+      progress: (done, total) => log.progress({ label: 'Switching layers', done, total, unit: 'runs' }),
+    });
+    for (const node of harmful(main, observations, harm)) {
+      noisy.set(node, `in 8 bits it alone changes the outputs by ${(100 * Math.sqrt(harm.get(node)!)).toFixed(1)} %`);
+    }
+    if (noisy.size > 0) recipe = decide();
     const products = new Map<NodeProto, Product>();
     notes.push(
       `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${observations.values.size} values in ${observations.runs} runs of the model.`,
@@ -154,6 +165,39 @@ function probedOf(main: GraphScope, recipe: Recipe): Probed[] {
   return probed;
 }
 
+function switchedOf(main: GraphScope, recipe: Recipe, corrections: ReadonlyMap<NodeProto, Float64Array>): Switched[] {
+  return probedOf(main, recipe).flatMap(({ node, product, grid }) => {
+    const output = recipe.grids.get(node.output[0]!);
+    if (!grid || !output) return [];
+    const given = biasOf(node, main);
+    const correction = corrections.get(node);
+    const bias = Float32Array.from(product.scales, (_, at) => (given?.[at] ?? 0) + (correction?.[at] ?? 0));
+    return [{ node, product, grid, output, bias: given || correction ? bias : undefined }];
+  });
+}
+
+/** Errors that all 8-bit products may make in the outputs together, relative and squared: a cosine of 0.995. */
+const TOLERATED = 0.01;
+/** Share of the time saved that may be given up for quality. */
+const GIVEN_UP = 0.5;
+
+/** The products to keep FLOAT so that the others' errors are tolerable: those with most harm for the time they save. */
+function harmful(main: GraphScope, observations: Observations, harm: ReadonlyMap<NodeProto, number>): NodeProto[] {
+  const gains = new Map([...harm.keys()].map((node) => [node, Math.max(1, gainOf(node, main, observations))]));
+  const priceOf = ([node, error]: [NodeProto, number]) => error / gains.get(node)!;
+  let total = [...harm.values()].reduce((sum, error) => sum + error, 0);
+  let room = GIVEN_UP * [...gains.values()].reduce((sum, gain) => sum + gain, 0);
+  const chosen: NodeProto[] = [];
+  for (const [node, error] of [...harm].sort((a, b) => priceOf(b) - priceOf(a))) {
+    if (total <= TOLERATED) break;
+    if (gains.get(node)! > room) continue;
+    room -= gains.get(node)!;
+    total -= error;
+    chosen.push(node);
+  }
+  return chosen;
+}
+
 /** Whether a node is a convolution with a weight of its own, which has a mean error that its bias can take. */
 function isStorable(node: NodeProto, main: GraphScope): boolean {
   if (operatorKey(node) !== 'Conv') return false;
@@ -164,7 +208,7 @@ function isStorable(node: NodeProto, main: GraphScope): boolean {
 }
 
 /** A convolution beside the recipe whose own error is more than this, and whose weight is small, stays FLOAT. */
-const STORED_DECIBELS = Number(process.env.SDB ?? 45);
+const STORED_DECIBELS = 45;
 /** Shares of a model's FLOAT bytes: what one such weight may take, and what all may. */
 const [ONE_SHARE, ALL_SHARE] = [0.01, 0.05];
 

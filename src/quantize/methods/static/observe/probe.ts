@@ -136,7 +136,7 @@ class Probes {
   add({ node, product: { weight, axis, scales }, grid }: Probed): void {
     const [output] = node.output as [string];
     const own = (part: string) => `${output}::${part}`;
-    const levels = quantize(readFloats(weight.ref!), weight.dims, axis, scales);
+    const levels = quantizeWeight(readFloats(weight.ref!), weight.dims, axis, scales);
     this.#initializers.push(
       makeTensor(own('weight'), DataType.INT8, weight.dims, new Uint8Array(levels.buffer)),
       floatTensor(own('scale'), [...scales]),
@@ -175,7 +175,7 @@ class Probes {
     const [levels, float, scale, zeroPoint] = ['levels', 'on-grid', 'grid-scale', 'grid-zero-point'].map(
       (part) => `${name}::${part}`,
     ) as [string, string, string, string];
-    this.#initializers.push(floatTensor(scale, [grid.scale], []), zeroPointOf(zeroPoint, grid));
+    this.#initializers.push(floatTensor(scale, [grid.scale], []), zeroPointTensor(zeroPoint, grid));
     this.#nodes.push(
       makeNode('QuantizeLinear', [name, scale, zeroPoint], [levels]),
       makeNode('DequantizeLinear', [levels, scale, zeroPoint], [float]),
@@ -185,11 +185,18 @@ class Probes {
   }
 }
 
-function zeroPointOf(name: string, { type, zeroPoint }: Grid): TensorProto {
+/** The zero point of a grid as a scalar. */
+export function zeroPointTensor(name: string, { type, zeroPoint }: Grid): TensorProto {
   return makeTensor(name, type === 'uint8' ? DataType.UINT8 : DataType.INT8, [], Uint8Array.of(zeroPoint & 0xff));
 }
 
-function quantize(values: Float32Array, dims: readonly number[], axis: number, scales: Float32Array): Int8Array {
+/** A weight as int8 levels around zero. */
+export function quantizeWeight(
+  values: Float32Array,
+  dims: readonly number[],
+  axis: number,
+  scales: Float32Array,
+): Int8Array {
   const inner = dims.slice(axis + 1).reduce((product, size) => product * size, 1);
   const [low, high] = LEVELS.int8;
   return Int8Array.from(values, (value, at) => {

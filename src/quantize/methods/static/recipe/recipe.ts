@@ -224,6 +224,12 @@ function cut(main: GraphScope, able: ReadonlyMap<NodeProto, StaticOperator>, { v
   return new Set([...things].filter(([, thing]) => near(thing)).map(([node]) => node));
 }
 
+/** Nanoseconds that a node saves in 8 bits, its borders left out. */
+export function gainOf(node: NodeProto, main: GraphScope, { values }: Observations): number {
+  const { float, eight } = costOf(node, staticOperator(node)!, main, values);
+  return float - eight;
+}
+
 function costOf(
   node: NodeProto,
   operator: StaticOperator,
