@@ -31,10 +31,9 @@ import {
 import { availableMemory, environment, withScratch } from '../runtime/index.ts';
 import type { DecisionStore } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
-import type { Site } from './methods/method.ts';
 import { methodOf } from './methods/registry.ts';
 import type { QuantizeOptions } from './options.ts';
-import { admit, assertHolds, type Plan, type Prepared, planText, selector } from './plan/index.ts';
+import { admit, assertHolds, chooser, type Plan, type Prepared, planText } from './plan/index.ts';
 import { type Measured, Measurer } from './ranges.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import {
@@ -119,8 +118,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
     };
     const { log = silentLog, signal, decisions } = context;
     const { threads } = settings;
-    const exclusions = selector(settings);
-    const exclusion = (site: Site) => exclusions(site)?.reason;
+    const exclusion = chooser(settings, undefined).refusal;
     const observed = await observe?.(settings, model, { log, signal, decisions, threads, scratch, exclusion });
     const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
     return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });

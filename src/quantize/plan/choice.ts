@@ -8,6 +8,8 @@ import { type Exclusion, overrideSelector, selector } from './selection.ts';
 export interface Choice {
   /** Why a node stays as it is, or undefined. */
   exclusion(site: Site): Exclusion | undefined;
+  /** Why the run's method does not have a node, or undefined. */
+  refusal(site: Site): string | undefined;
   /** The forms in one index of the model: those of a node, the best first, and all that any node may take. */
   of(index: GraphIndex): { forms(site: Site): readonly Form[]; all: readonly Form[] };
 }
@@ -33,10 +35,12 @@ export function chooser(settings: Settings, observed: Remarks | undefined): Choi
     const override = overrideOf(site);
     return isElsewhere(override) ? `another method by \`overrides\` (${override.pattern})` : undefined;
   };
+  const refusal = (site: Site) => excluded(site) ?? elsewhere(site);
   return {
     exclusion,
+    refusal,
     of(index) {
-      const own = method.forms(settings, { index, observed, exclusion: (site) => excluded(site) ?? elsewhere(site) });
+      const own = method.forms(settings, { index, observed, exclusion: refusal });
       const others = new Map(
         settings.overrides.filter(isElsewhere).map((override) => {
           const known = { index, observed: undefined, exclusion: excluded };

@@ -4,10 +4,10 @@ import { settingsOf } from '../settings.ts';
 import { admit, draft } from './draft.ts';
 import type { Plan } from './plan.ts';
 
+export { chooser } from './choice.ts';
 export { admit, type Draft, draft, type Findings, type Prepared } from './draft.ts';
 export { assertHolds } from './memory.ts';
 export type { Plan, PlannedNode } from './plan.ts';
-export { selector } from './selection.ts';
 export { planText } from './text.ts';
 
 /**
