@@ -208,3 +208,61 @@ export async function writeSaraiModel(root, file, mels) {
   });
   writeFileSync(file, toBinary(schema.ModelProtoSchema, model));
 }
+
+/** Four products in a row, [depth, width] and back twice, of weights that spread like those of a transformer. */
+export async function writeProducts(root, file, { depth, width }) {
+  const schema = await import(path.join(root, 'lib', 'model', 'onnx_pb.js'));
+  const { create, toBinary } = await import('@bufbuild/protobuf');
+  const shapes = [0, 1, 2, 3].map((i) => (i % 2 ? [width, depth] : [depth, width]));
+  const length = 4 * depth * width;
+  const initializer = shapes.map((dims, i) => {
+    const entries = Object.entries({ location: `${path.basename(file)}.data`, offset: i * length, length });
+    return create(schema.TensorProtoSchema, {
+      name: `W${i}`,
+      dims: dims.map(BigInt),
+      dataType: FLOAT,
+      dataLocation: 1,
+      externalData: entries.map(([key, value]) => ({ key, value: String(value) })),
+    });
+  });
+  const node = shapes.map((_, i) =>
+    create(schema.NodeProtoSchema, {
+      name: `/product.${i}/MatMul`,
+      opType: 'MatMul',
+      input: [i === 0 ? 'x' : `h${i}`, `W${i}`],
+      output: [i === 3 ? 'y' : `h${i + 1}`],
+    }),
+  );
+  const value = (name) => ({
+    name,
+    type: {
+      value: {
+        case: 'tensorType',
+        value: {
+          elemType: FLOAT,
+          shape: {
+            dim: [
+              { value: { case: 'dimParam', value: 'rows' } },
+              { value: { case: 'dimValue', value: BigInt(depth) } },
+            ],
+          },
+        },
+      },
+    },
+  });
+  const graph = { name: 'products', node, initializer, input: [value('x')], output: [value('y')] };
+  const model = { irVersion: 8n, producerName: 'bench', graph, opsetImport: [{ domain: '', version: 17n }] };
+  writeFileSync(file, toBinary(schema.ModelProtoSchema, create(schema.ModelProtoSchema, model)));
+  const data = openSync(`${file}.data`, 'w');
+  let state = 7;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  for (let i = 0; i < 4; i++) {
+    const values = new Float32Array(depth * width);
+    for (let k = 0; k < values.length; k++) values[k] = (next() + next() + next() - 1.5) * 0.05;
+    writeSync(data, new Uint8Array(values.buffer));
+  }
+  closeSync(data);
+}

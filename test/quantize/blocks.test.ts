@@ -53,8 +53,7 @@ describe('blocks of weights', () => {
       fc.property(matrix, scheme, ([{ rows, columns }, values], scheme) => {
         const { levels, symmetric, even } = scheme;
         new Float32Array(memory.buffer, SOURCE, values.length).set(values);
-        for (const at of [MIN, MAX]) clear(at, columns);
-        kernels.range(SOURCE, rows * columns, 0, 1, columns, 1, MIN, MAX);
+        expect(kernels.rangesOfColumns(SOURCE, rows, columns, MIN, MAX)).toBe(0);
         kernels.blockParameters(MIN, MAX, columns, levels, symmetric, even, SCALES, FACTORS, ZERO_POINTS);
         kernels.codesOfColumns(SOURCE, CODES, rows, columns, FACTORS, ZERO_POINTS, levels, even);
         const codes = u8(CODES, rows * columns);
@@ -68,6 +67,23 @@ describe('blocks of weights', () => {
         }
       }),
       { numRuns: 400 },
+    );
+  });
+
+  it('show a value that is not finite, and none behind the last column', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 10 }),
+        fc.integer({ min: 1, max: 40 }),
+        fc.nat(),
+        fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
+        fc.boolean(),
+        (rows, columns, place, value, inside) => {
+          const values = new Float32Array(memory.buffer, SOURCE, rows * columns + 1).fill(1);
+          values[inside ? place % (rows * columns) : rows * columns] = value;
+          expect(kernels.rangesOfColumns(SOURCE, rows, columns, MIN, MAX)).toBe(inside ? 1 : 0);
+        },
+      ),
     );
   });
 

@@ -47,6 +47,7 @@ export interface Kernels {
     factors: number,
     zeroPoints: number,
   ): void;
+  rangesOfColumns(source: number, rows: number, columns: number, min: number, max: number): number;
   codesOfColumns(
     source: number,
     target: number,

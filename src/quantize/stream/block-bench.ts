@@ -1,9 +1,7 @@
 import fs from 'node:fs';
 import { type BlockGeometry, type BlockPart, blockGeometry } from './block-geometry.ts';
 import { BLOCK, type Desk, FIRST_OF_PAIR, FLOATS, OUT, RAW, SECOND_OF_PAIR, STAGE, TILE } from './desk.ts';
-import type { BlockOutcome, Task } from './tasks.ts';
-
-type BlockTask = Extract<Task, { kind: 'blocks' }>;
+import type { BlockOutcome, BlocksTask } from './tasks.ts';
 
 const [MIN, MAX] = [FIRST_OF_PAIR, SECOND_OF_PAIR];
 /** Blocks whose parameters are at hand at a time: those of 64 Ki weights in blocks of 16. */
@@ -17,18 +15,21 @@ const PACKED = ZERO_POINTS + 4 * AT_HAND + 64;
 /** Finds scales and zero points of blocks and quantizes with them, while the weights are at hand: one pass. */
 export class BlockBench {
   readonly #desk: Desk;
+  readonly #tile: Tile;
 
   constructor(desk: Desk) {
     this.#desk = desk;
+    this.#tile = new Tile(desk);
   }
 
   /** Makes rows [first, first + count) of a job's result and puts each part where the task wants it. */
-  run(task: BlockTask): BlockOutcome {
+  run(task: BlocksTask): BlockOutcome {
     const geometry = blockGeometry(task);
     const sink = new Sink(task, geometry);
     let nonFinite = 0;
     for (const area of areasOf(task, geometry)) {
-      const tile = new Tile(this.#desk, task, geometry, area);
+      const tile = this.#tile;
+      tile.begin(task, geometry, area);
       nonFinite +=
         task.along === 'columns' ? this.#columns(task, geometry, area, tile) : this.#rows(task, geometry, area, tile);
       sink.take(area, tile);
@@ -37,8 +38,8 @@ export class BlockBench {
   }
 
   /** Blocks that run down the source's columns: one of each of the area's columns at a time. */
-  #columns(task: BlockTask, { rows: columns, depth }: BlockGeometry, area: Area, tile: Tile): number {
-    const { kernels, f32 } = this.#desk;
+  #columns(task: BlocksTask, { rows: columns, depth }: BlockGeometry, area: Area, tile: Tile): number {
+    const { kernels } = this.#desk;
     const { block, bits } = task;
     let nonFinite = 0;
     for (let b = 0; b < area.blocks; b++) {
@@ -51,9 +52,9 @@ export class BlockBench {
           this.#desk.loadFloats(task.floats, (top + i) * columns + area.row, area.rows, FLOATS + 4 * i * area.rows);
         }
       }
-      f32.fill(0, MIN / 4, MIN / 4 + area.rows);
-      f32.fill(0, MAX / 4, MAX / 4 + area.rows);
-      nonFinite += kernels.range(source, height * area.rows, 0, 1, area.rows, 1, MIN, MAX);
+      if (kernels.rangesOfColumns(source, height, area.rows, MIN, MAX)) {
+        nonFinite += kernels.range(source, height * area.rows, 0, height * area.rows, 1, height * area.rows, MIN, MAX);
+      }
       this.#parameters(task, area.rows);
       kernels.codesOfColumns(source, STAGE, height, area.rows, FACTORS, ZERO_POINTS, levelsOf(bits), even(task));
       let [from, lines] = [STAGE, height];
@@ -83,7 +84,7 @@ export class BlockBench {
   }
 
   /** Blocks that run along the source's rows: those of one row at a time. */
-  #rows(task: BlockTask, { depth }: BlockGeometry, area: Area, tile: Tile): number {
+  #rows(task: BlocksTask, { depth }: BlockGeometry, area: Area, tile: Tile): number {
     const { kernels, bytes, f32 } = this.#desk;
     const { block, bits } = task;
     const end = Math.min((area.block + area.blocks) * block, depth);
@@ -111,7 +112,7 @@ export class BlockBench {
     return nonFinite;
   }
 
-  #parameters(task: BlockTask, count: number): void {
+  #parameters(task: BlocksTask, count: number): void {
     const { symmetric, bits } = task;
     this.#desk.kernels.blockParameters(
       MIN,
@@ -136,7 +137,7 @@ interface Area {
 }
 
 /** Cuts a task's rows into areas whose codes fit the tile, and one block of which fits the memory for floats. */
-function* areasOf(task: BlockTask, { blocks, depth }: BlockGeometry): Generator<Area> {
+function* areasOf(task: BlocksTask, { blocks, depth }: BlockGeometry): Generator<Area> {
   const { block, bits } = task;
   const end = task.first + task.count;
   const blockBytes = (block * bits) / 8;
@@ -151,30 +152,37 @@ function* areasOf(task: BlockTask, { blocks, depth }: BlockGeometry): Generator<
   }
 }
 
-/** An area on the desk. */
+/** An area on the desk. Its arrays are used again for the next one. */
 class Tile {
   /** Where the codes begin, and the bytes from one row of them to the next. */
   readonly codes = OUT;
-  readonly pitch: number;
-  readonly scales: Float32Array;
-  readonly zeroPoints: Uint8Array;
+  pitch = 0;
   readonly #desk: Desk;
-  readonly #area: Area;
-  readonly #bits: number;
+  #area: Area = { row: 0, rows: 0, block: 0, blocks: 0 };
+  #bits = 8;
+  #scales = new Float32Array(0);
+  #zeroPoints = new Uint8Array(0);
+  #zeroPointBytes = 0;
 
-  constructor(desk: Desk, { block, bits, symmetric }: BlockTask, { depth }: BlockGeometry, area: Area) {
+  constructor(desk: Desk) {
     this.#desk = desk;
+  }
+
+  begin({ block, bits, symmetric }: BlocksTask, { depth }: BlockGeometry, area: Area): void {
     this.#area = area;
     this.#bits = bits;
     this.pitch = (area.blocks * block * bits) / 8;
-    this.scales = new Float32Array(area.rows * area.blocks);
-    this.zeroPoints = new Uint8Array(symmetric ? 0 : area.rows * Math.ceil((area.blocks * bits) / 8));
+    const count = area.rows * area.blocks;
+    if (this.#scales.length < count) this.#scales = new Float32Array(count);
+    const row = Math.ceil((area.blocks * bits) / 8);
+    this.#zeroPointBytes = symmetric ? 0 : area.rows * row;
+    if (this.#zeroPoints.length < this.#zeroPointBytes) this.#zeroPoints = new Uint8Array(this.#zeroPointBytes);
+    this.#zeroPoints.fill(0, 0, this.#zeroPointBytes);
     // Zero points of 4 bits are or-ed in; behind an odd number of them onnxruntime has an 8.
     if (bits === 4 && area.blocks % 2) {
-      const row = (area.blocks + 1) / 2;
-      for (let i = row - 1; i < this.zeroPoints.length; i += row) this.zeroPoints[i] = 0x80;
+      for (let i = row - 1; i < this.#zeroPointBytes; i += row) this.#zeroPoints[i] = 0x80;
     }
-    if ((area.block + area.blocks) * block > depth) desk.bytes.fill(0, OUT, OUT + area.rows * this.pitch);
+    if ((area.block + area.blocks) * block > depth) this.#desk.bytes.fill(0, OUT, OUT + area.rows * this.pitch);
   }
 
   /** Takes over the parameters at hand: those of `blocks` blocks from `block` on of `rows` rows from `row` on. */
@@ -184,12 +192,12 @@ class Tile {
     const zeroPointRow = Math.ceil((perRow * this.#bits) / 8);
     for (let i = 0; i < rows; i++) {
       for (let b = 0; b < blocks; b++) {
-        this.scales[(row + i) * perRow + block + b] = f32[SCALES / 4 + i * blocks + b]!;
-        if (this.zeroPoints.length === 0) continue;
+        this.#scales[(row + i) * perRow + block + b] = f32[SCALES / 4 + i * blocks + b]!;
+        if (this.#zeroPointBytes === 0) continue;
         const zeroPoint = f32[ZERO_POINTS / 4 + i * blocks + b]!;
         const at = block + b;
-        if (this.#bits === 8) this.zeroPoints[(row + i) * zeroPointRow + at] = zeroPoint;
-        else this.zeroPoints[(row + i) * zeroPointRow + (at >> 1)]! |= at % 2 ? zeroPoint << 4 : zeroPoint;
+        if (this.#bits === 8) this.#zeroPoints[(row + i) * zeroPointRow + at] = zeroPoint;
+        else this.#zeroPoints[(row + i) * zeroPointRow + (at >> 1)]! |= at % 2 ? zeroPoint << 4 : zeroPoint;
       }
     }
   }
@@ -197,18 +205,18 @@ class Tile {
   /** The rows of a part, one behind the other. */
   part(part: BlockPart): Uint8Array {
     if (part === 'codes') return this.#desk.bytes.subarray(OUT, OUT + this.#area.rows * this.pitch);
-    if (part === 'zeroPoints') return this.zeroPoints;
-    return new Uint8Array(this.scales.buffer);
+    if (part === 'zeroPoints') return this.#zeroPoints.subarray(0, this.#zeroPointBytes);
+    return new Uint8Array(this.#scales.buffer, 0, 4 * this.#area.rows * this.#area.blocks);
   }
 }
 
 /** Where the parts of a task go: to places in a file, or into memory. */
 class Sink {
   readonly collected: Partial<Record<BlockPart, Uint8Array>> = {};
-  readonly #task: BlockTask;
+  readonly #task: BlocksTask;
   readonly #geometry: BlockGeometry;
 
-  constructor(task: BlockTask, geometry: BlockGeometry) {
+  constructor(task: BlocksTask, geometry: BlockGeometry) {
     this.#task = task;
     this.#geometry = geometry;
     for (const part of task.collect) this.collected[part] = new Uint8Array(task.count * geometry.row[part]);
@@ -239,7 +247,7 @@ class Sink {
 }
 
 /** Bytes of a row of a part before what block `block` puts there. */
-function offsetOf(part: BlockPart, block: number, task: BlockTask): number {
+function offsetOf(part: BlockPart, block: number, task: BlocksTask): number {
   if (part === 'scales') return 4 * block;
   return (block * (part === 'codes' ? task.block : 1) * task.bits) / 8;
 }
@@ -254,6 +262,6 @@ function levelsOf(bits: 4 | 8): number {
   return 2 ** bits - 1;
 }
 
-function even({ rounding }: BlockTask): boolean {
+function even({ rounding }: BlocksTask): boolean {
   return rounding === 'even';
 }

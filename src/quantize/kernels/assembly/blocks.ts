@@ -36,6 +36,69 @@ export function blockParameters(
   }
 }
 
+/**
+ * Ranges (0 included) of the columns of `rows` × `columns` f32. Returns 0 if all are finite; else the ranges are of no
+ * use. Works in 16 columns at a time, so a line of the cache is used whole while it is there, and may write ranges of
+ * up to 15 columns behind the last.
+ */
+export function rangesOfColumns(src: usize, rows: u32, columns: u32, min: usize, max: usize): u32 {
+  const magnitude = i32x4.splat(0x7fffffff);
+  const pitch = <usize>columns << 2;
+  let largest = i32x4.splat(0);
+  const end = src + pitch;
+  while (src < end) {
+    const left = <u32>(end - src);
+    const kept: u32 = left >= 64 ? 16 : left >> 2;
+    let low0 = f32x4.splat(0);
+    let low1 = low0;
+    let low2 = low0;
+    let low3 = low0;
+    let high0 = low0;
+    let high1 = low0;
+    let high2 = low0;
+    let high3 = low0;
+    let from = src;
+    for (let row: u32 = 0; row < rows; row++) {
+      const a = v128.load(from);
+      const b = v128.load(from, 16);
+      const c = v128.load(from, 32);
+      const d = v128.load(from, 48);
+      low0 = f32x4.pmin(low0, a);
+      low1 = f32x4.pmin(low1, b);
+      low2 = f32x4.pmin(low2, c);
+      low3 = f32x4.pmin(low3, d);
+      high0 = f32x4.pmax(high0, a);
+      high1 = f32x4.pmax(high1, b);
+      high2 = f32x4.pmax(high2, c);
+      high3 = f32x4.pmax(high3, d);
+      if (kept == 16) {
+        const ab = i32x4.max_s(v128.and(a, magnitude), v128.and(b, magnitude));
+        const cd = i32x4.max_s(v128.and(c, magnitude), v128.and(d, magnitude));
+        largest = i32x4.max_s(largest, i32x4.max_s(ab, cd));
+      } else {
+        // What lies behind the last column belongs to the next row, or to nobody.
+        for (let k: u32 = 0; k < kept; k++) {
+          const bits = load<u32>(from + (<usize>k << 2)) & 0x7fffffff;
+          largest = i32x4.max_s(largest, i32x4.splat(bits));
+        }
+      }
+      from += pitch;
+    }
+    v128.store(min, low0);
+    v128.store(min, low1, 16);
+    v128.store(min, low2, 32);
+    v128.store(min, low3, 48);
+    v128.store(max, high0);
+    v128.store(max, high1, 16);
+    v128.store(max, high2, 32);
+    v128.store(max, high3, 48);
+    src += 64;
+    min += 64;
+    max += 64;
+  }
+  return v128.any_true(i32x4.gt_s(largest, i32x4.splat(0x7f7fffff))) ? 1 : 0;
+}
+
 /** Codes, a byte each, of `rows` × `columns` f32 in which every column is (a part of) one block. */
 export function codesOfColumns(
   src: usize, dst: usize, rows: u32, columns: u32, factors: usize, zeroPoints: usize, levels: f32, even: bool,
@@ -46,11 +109,11 @@ export function codesOfColumns(
     let zeroPoint = zeroPoints;
     let from = src;
     for (let to = dst; to < end; to += 16) {
-      const a = coded(v128.load(from), v128.load(factor), v128.load(zeroPoint), levels, even);
-      const b = coded(v128.load(from, 16), v128.load(factor, 16), v128.load(zeroPoint, 16), levels, even);
-      const c = coded(v128.load(from, 32), v128.load(factor, 32), v128.load(zeroPoint, 32), levels, even);
-      const d = coded(v128.load(from, 48), v128.load(factor, 48), v128.load(zeroPoint, 48), levels, even);
-      v128.store(to, bytesOf(a, b, c, d));
+      const a = coded(v128.load(from), v128.load(factor), v128.load(zeroPoint), even);
+      const b = coded(v128.load(from, 16), v128.load(factor, 16), v128.load(zeroPoint, 16), even);
+      const c = coded(v128.load(from, 32), v128.load(factor, 32), v128.load(zeroPoint, 32), even);
+      const d = coded(v128.load(from, 48), v128.load(factor, 48), v128.load(zeroPoint, 48), even);
+      v128.store(to, bytesOf(a, b, c, d, levels));
       from += 64;
       factor += 64;
       zeroPoint += 64;
@@ -71,11 +134,11 @@ export function codesOfRow(
     const end = dst + run;
     let from = src;
     for (let to = dst; to < end; to += 16) {
-      const a = coded(v128.load(from), factor, zeroPoint, levels, even);
-      const b = coded(v128.load(from, 16), factor, zeroPoint, levels, even);
-      const c = coded(v128.load(from, 32), factor, zeroPoint, levels, even);
-      const d = coded(v128.load(from, 48), factor, zeroPoint, levels, even);
-      v128.store(to, bytesOf(a, b, c, d));
+      const a = coded(v128.load(from), factor, zeroPoint, even);
+      const b = coded(v128.load(from, 16), factor, zeroPoint, even);
+      const c = coded(v128.load(from, 32), factor, zeroPoint, even);
+      const d = coded(v128.load(from, 48), factor, zeroPoint, even);
+      v128.store(to, bytesOf(a, b, c, d, levels));
       from += 64;
     }
     src += <usize>run << 2;
@@ -119,32 +182,20 @@ function pair(codes: v128): v128 {
   return v128.or(low, v128.and(i16x8.shr_u(codes, 4), i16x8.splat(0xf0)));
 }
 
-/** Four codes from 0 to `levels` as i32. A NaN becomes 0. */
+/** Four codes as i32, from which `bytesOf` clips. A NaN becomes 0. */
 @inline
-function coded(value: v128, factor: v128, zeroPoint: v128, levels: f32, even: bool): v128 {
-  if (even) {
-    const exact = f32x4.add(f32x4.div(value, factor), zeroPoint);
-    return i32x4.trunc_sat_f32x4_s(clipped(f32x4.nearest(exact), levels));
-  }
+function coded(value: v128, factor: v128, zeroPoint: v128, even: bool): v128 {
+  if (even) return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.add(f32x4.div(value, factor), zeroPoint)));
   const exact = f32x4.add(f32x4.mul(value, factor), zeroPoint);
-  const inside = clipped(exact, levels);
-  // Not trunc(x + 0.5), which rounds the largest f32 below 0.5 up.
-  const whole = f32x4.trunc(inside);
-  const up = f32x4.ge(f32x4.sub(inside, whole), f32x4.splat(0.5));
-  return i32x4.sub(i32x4.trunc_sat_f32x4_s(whole), up);
+  // The largest f32 below 0.5: with 0.5 itself the largest below 0.5 would round up. Exact for 0 to 255.
+  return i32x4.trunc_sat_f32x4_s(f32x4.add(exact, f32x4.splat(0.49999997)));
 }
 
+/** 16 codes, clipped to 0 and `levels`. */
 @inline
-function clipped(value: v128, levels: f32): v128 {
-  return f32x4.min(f32x4.max(value, f32x4.splat(0)), f32x4.splat(levels));
-}
-
-/** The low bytes of 16 i32. */
-@inline
-function bytesOf(a: v128, b: v128, c: v128, d: v128): v128 {
-  const low = i8x16.shuffle(a, b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
-  const high = i8x16.shuffle(c, d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
-  return i64x2.shuffle(low, high, 0, 2);
+function bytesOf(a: v128, b: v128, c: v128, d: v128, levels: f32): v128 {
+  const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
+  return i8x16.min_u(bytes, i8x16.splat(<i8>levels));
 }
 
 @inline
