@@ -9,8 +9,8 @@ export {
   parseDecisions,
 } from './cached.ts';
 export { type RefusedWeight, refusedWeights } from './check-values.ts';
-export type { MethodName, QuantizeOptions } from './options.ts';
-export { formatOverrides, type Override, type Overrides, parseOverrides, readOverrides } from './overrides.ts';
+export type { MethodName, Override, Overrides, QuantizeOptions } from './options.ts';
+export { formatOverrides, parseOverrides, readOverrides } from './overrides.ts';
 export { type Plan, type PlannedNode, plan, planText } from './plan/index.ts';
 
 export { type QuantizeContext, type QuantizeResult, type QuantizeResults, quantize } from './quantize.ts';

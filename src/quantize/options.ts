@@ -1,5 +1,4 @@
 import { InputError } from '../errors.ts';
-import type { Overrides } from './overrides.ts';
 
 /** What `method` may be. `auto` is not in this release. */
 export type MethodName = 'dynamic' | 'static' | 'weight-only' | 'fp16' | 'auto';
@@ -50,6 +49,18 @@ export interface QuantizeOptions {
   /** Folder of the receipt. Default: beside the output. */
   report?: string | undefined;
 }
+
+/** The options that an override may set; the rest are the run's. */
+export type OverrideOptions = Pick<
+  QuantizeOptions,
+  'method' | 'bits' | 'blockSize' | 'algorithm' | 'weightType' | 'weightSymmetric' | 'perChannel'
+>;
+
+/** What is done with the nodes that a pattern names: they stay as they are, or another method has them. */
+export type Override = 'keep' | OverrideOptions;
+
+/** Overrides by name or glob (`*` stands for any characters, slashes too, `?` for one). */
+export type Overrides = Readonly<Record<string, Override>>;
 
 /** What every method is asked, checked and complete. */
 export interface CommonSettings {

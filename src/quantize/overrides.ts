@@ -2,18 +2,20 @@ import { parseDocument } from 'yaml';
 import { InputError, messageOf } from '../errors.ts';
 import { readRegularFile } from '../read-file.ts';
 import { inputName } from '../receipt/index.ts';
-import type { QuantizeOptions } from './options.ts';
+import type { Override, OverrideOptions, Overrides } from './options.ts';
 
-/** What is done with the nodes that a pattern names: they stay as they are, or another method has them. */
-export type Override = 'keep' | OverrideOptions;
+/** The options that an override may set, with the kind of their values; what a value may be is the method's to say. */
+const KINDS = {
+  method: 'string',
+  bits: 'integer',
+  blockSize: 'integer',
+  algorithm: 'string',
+  weightType: 'string',
+  weightSymmetric: 'boolean',
+  perChannel: 'boolean',
+} as const satisfies Record<keyof OverrideOptions, string>;
 
-/** The options that an override may set; the rest are the run's. */
-export type OverrideOptions = { [Key in (typeof KEYS)[number]]?: QuantizeOptions[Key] };
-
-/** Overrides by name or glob (`*` stands for any characters, slashes too, `?` for one). */
-export type Overrides = Readonly<Record<string, Override>>;
-
-const KEYS = ['method', 'bits', 'blockSize', 'algorithm', 'weightType', 'weightSymmetric', 'perChannel'] as const;
+const KEYS = Object.keys(KINDS) as (keyof OverrideOptions)[];
 
 /**
  * Reads an overrides file: YAML of names or globs of nodes, each with `keep` or with options under their inputs' names.
@@ -80,10 +82,9 @@ function overrideOf(said: unknown, refuse: (what: string) => never): Override {
   return options as OverrideOptions;
 }
 
-/** Whether a value is of the kind that the option has; what it may be is the method's to say. */
-function isPlain(option: (typeof KEYS)[number], value: unknown): boolean {
-  if (option === 'bits' || option === 'blockSize') return Number.isSafeInteger(value);
-  return typeof value === (option === 'weightSymmetric' || option === 'perChannel' ? 'boolean' : 'string');
+function isPlain(option: keyof OverrideOptions, value: unknown): boolean {
+  const kind = KINDS[option];
+  return kind === 'integer' ? Number.isSafeInteger(value) : typeof value === kind;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

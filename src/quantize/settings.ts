@@ -3,8 +3,7 @@ import { InputError } from '../errors.ts';
 import { inputName } from '../receipt/index.ts';
 import type { Method } from './methods/method.ts';
 import { METHODS, type MethodSettings, methodOf } from './methods/registry.ts';
-import { type CommonSettings, type MethodName, oneOf, type QuantizeOptions } from './options.ts';
-import type { Override } from './overrides.ts';
+import { type CommonSettings, type MethodName, type Override, oneOf, type QuantizeOptions } from './options.ts';
 
 /** The options of one run, checked and complete: what every method has, and what this one has of its own. */
 export type Settings = CommonSettings & MethodSettings & { overrides: readonly NodeSettings[] };

@@ -1,5 +1,5 @@
 import { roundHalfEven } from '../../kernels/parameters.ts';
-import type { ValueRange } from './ranges/ranges.ts';
+import type { ValueRange } from './ranges/value-range.ts';
 
 export const ACTIVATION_TYPES = ['uint8', 'int8'] as const;
 export type ActivationType = (typeof ACTIVATION_TYPES)[number];

@@ -1,6 +1,6 @@
 import { edgesOf } from '../../../../runtime/index.ts';
 import type { Histogram, ValueObservation } from '../observe/observe.ts';
-import type { ValueRange } from './ranges.ts';
+import type { ValueRange } from './value-range.ts';
 
 /**
  * The range around zero that loses least information when what lies within is told apart by `levels` levels and what lies

@@ -1,5 +1,5 @@
 import type { Histogram, ValueObservation } from '../observe/observe.ts';
-import type { ValueRange } from './ranges.ts';
+import type { ValueRange } from './value-range.ts';
 
 /** Steps between the whole range and none, per bound. */
 const STEPS = 64;

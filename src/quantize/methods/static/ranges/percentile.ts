@@ -1,6 +1,6 @@
 import { edgesOf } from '../../../../runtime/index.ts';
 import type { Histogram, ValueObservation } from '../observe/observe.ts';
-import type { ValueRange } from './ranges.ts';
+import type { ValueRange } from './value-range.ts';
 
 /**
  * The range that holds `percentile` % of the magnitudes, within what was seen, as the percentile calibrator of

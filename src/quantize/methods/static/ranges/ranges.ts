@@ -3,15 +3,10 @@ import type { ValueObservation } from '../observe/observe.ts';
 import { entropyRange } from './entropy.ts';
 import { mseRange } from './mse.ts';
 import { percentileRange } from './percentile.ts';
+import type { ValueRange } from './value-range.ts';
 
 export const CALIBRATION_METHODS = ['percentile', 'minmax', 'entropy', 'mse'] as const;
 export type CalibrationMethod = (typeof CALIBRATION_METHODS)[number];
-
-/** Bounds of the real values that 8 bits are spread over. */
-export interface ValueRange {
-  low: number;
-  high: number;
-}
 
 /** Bins of a histogram of percentiles and of rounding errors: those of onnxruntime.quantization's percentile. */
 export const BINS = 2048;

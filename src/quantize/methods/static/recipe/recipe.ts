@@ -11,7 +11,8 @@ import {
 import { elementCount } from '../../../../runtime/index.ts';
 import { type ActivationType, type Grid, gatedGrid, gateOf, gridOf } from '../grids.ts';
 import type { Observations, ValueObservation } from '../observe/observe.ts';
-import { type CalibrationMethod, rangeOf, type ValueRange } from '../ranges/ranges.ts';
+import { type CalibrationMethod, rangeOf } from '../ranges/ranges.ts';
+import type { ValueRange } from '../ranges/value-range.ts';
 import { MinCut } from './min-cut.ts';
 import {
   costOfProduct,
