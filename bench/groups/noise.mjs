@@ -105,7 +105,9 @@ async function burstRow({ root, directory, log }, { name, file, options }) {
   await withBursts(() => {
     for (let turn = 0; turn < CHAINS; turn++) {
       log(`  ${name} beside bursts, ${turn + 1} of ${CHAINS}`);
-      const { status } = spawnSync(process.execPath, [cli, 'pipeline', ...flags, ...limits.map(String)]);
+      const args = [cli, 'pipeline', ...flags, ...limits.map(String)];
+      const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      if (status !== 0) log(`  ${stderr.trim().split('\n').at(-1)}`);
       verdicts.push(status);
       times.push(receipt('validate').timings);
     }

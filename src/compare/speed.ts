@@ -24,7 +24,7 @@ export interface Speed {
   mode: 'alternating' | 'blocks' | 'stored';
   /** Reference time ÷ model time: the median over pairs of adjacent blocks of the ratio of their medians. */
   speedup: number;
-  /** Its 95 % interval, below ten pairs from the lowest to the highest; null for one pair, which has none. */
+  /** Its 95 % interval; below ten pairs from the lowest to the highest, of one pair that of its runs, of two runs null. */
   interval: { low: number; high: number } | null;
   /** Medians of adjacent blocks, ms, in the order they ran; none for `stored`. */
   pairs: { referenceMs: number; modelMs: number }[];
@@ -185,12 +185,11 @@ const wholeTurns = (runs: number, feeds: readonly Feeds[]): number =>
 
 function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: number): Speed {
   const { value, low, high } = speedupOf(mode, pairs, runs, seed);
-  const count = mode === 'stored' ? Math.min(runs.reference.length, runs.model.length) : pairs.length;
   const activity = combinedActivity(host);
   return {
     mode,
     speedup: value,
-    interval: count > 1 ? { low, high } : null,
+    interval: pairs.length === 1 ? withinPair(runs) : { low, high },
     pairs,
     referenceMs: runs.reference,
     modelMs: runs.model,
@@ -198,6 +197,15 @@ function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: numb
     modelP50Ms: median(runs.model),
     endedBy: 'time',
     ...(activity ? { host: activity } : {}),
+  };
+}
+
+/** Where time ended after one pair: as slow against as fast as its runs were. */
+function withinPair({ reference, model }: Record<Side, number[]>): Speed['interval'] {
+  if (Math.min(reference.length, model.length) < 2) return null;
+  return {
+    low: Math.min(...reference) / Math.max(...model),
+    high: Math.max(...reference) / Math.min(...model),
   };
 }
 

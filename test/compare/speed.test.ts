@@ -129,7 +129,22 @@ describe('measureSpeed', () => {
     expect(speed.modelMs.length).toBeLessThanOrEqual(10 * 50);
   });
 
-  test('no time: one pair, which has no interval', async () => {
+  test('a burst that leaves time for one pair only: as far apart as its runs are', async () => {
+    // Quick at first, so that whole blocks seem to fit; then a burst for as long as there is time.
+    let calls = 0;
+    const slowness = () => (++calls < 12 ? 1 : 30 + (calls % 7));
+    const { speed } = await measure({ referenceMs: 34, modelMs: 20, slowness }, { maxSeconds: 5, limits: [1] });
+    expect(speed.pairs).toHaveLength(1);
+    const [slowest, fastest] = [Math.max, Math.min];
+    expect(speed.interval).toEqual({
+      low: fastest(...speed.referenceMs) / slowest(...speed.modelMs),
+      high: slowest(...speed.referenceMs) / fastest(...speed.modelMs),
+    });
+    expect(speed.interval!.low).toBeLessThan(speed.speedup);
+    expect(speed.interval!.high).toBeGreaterThan(speed.speedup);
+  });
+
+  test('no time: one pair of single runs, which has no interval', async () => {
     const { speed } = await measure({ referenceMs: 30, modelMs: 10 }, { maxSeconds: 0, limits: [2] });
     expect(speed.pairs).toHaveLength(1);
     expect(speed).toMatchObject({ interval: null, endedBy: 'time' });
