@@ -47,7 +47,7 @@ export function biasOf(node: NodeProto, main: GraphScope): Float32Array | undefi
 /** The largest magnitude of an int32, both ways. */
 const INT32 = 2 ** 31 - 1;
 /** What a scale is widened by beyond what a bias needs, as onnxruntime.quantization 1.32 does. */
-const MARGIN = 1.0001;
+const MARGIN = Math.fround(1.0001);
 
 /**
  * Scales of a weight by output channel, int8 around zero, and its bias on the grid of the products, as
@@ -68,7 +68,8 @@ export function productOf(
   const biasScales = new Float32Array(channels);
   const quantized = new Int32Array(channels);
   for (let channel = 0; channel < channels; channel += 1) {
-    const least = (MARGIN * 2 * Math.abs(bias[channel]!)) / (2 * INT32);
+    // In f32 up to the division, as the release computes it.
+    const least = Math.fround(MARGIN * Math.fround(2 * Math.abs(bias[channel]!))) / (2 * INT32);
     const candidate = inputScale * scales[channel]!;
     if (candidate < least && candidate > 0) scales[channel] = scales[channel]! * (least / candidate);
     biasScales[channel] = Math.fround(inputScale * scales[channel]!);

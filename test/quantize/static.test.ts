@@ -1,0 +1,207 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readModel } from '../../src/model/index.ts';
+import { type QuantizeOptions, type QuantizeResult, quantize } from '../../src/quantize/index.ts';
+import { silentLog } from '../../src/receipt/index.ts';
+import { npyHeader } from '../../src/runtime/index.ts';
+import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
+import { type OrtFeed, ortRun } from '../support/ort-run.ts';
+import { seeded } from '../support/random.ts';
+import { useTemp } from '../support/temp.ts';
+import { cosine, realModels } from './real-models.ts';
+
+const temp = useTemp();
+
+/** Writes samples as .npy files and returns their folder. */
+function samples(feeds: readonly OrtFeed[]): string {
+  const folder = path.join(temp(), 'samples');
+  mkdirSync(folder);
+  for (const [index, { dims, data }] of feeds.entries()) {
+    const header = npyHeader('float32', [...dims]);
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    writeFileSync(path.join(folder, `${index}.npy`), Buffer.concat([header, bytes]));
+  }
+  return folder;
+}
+
+const random = seeded(5);
+const image = (size = 16): OrtFeed => ({
+  dims: [1, 3, size, size],
+  data: Float32Array.from({ length: 3 * size * size }, () => random.normal()),
+});
+const weight = (name: string, ...dims: number[]) => {
+  const elements = dims.reduce((a, b) => a * b, 1);
+  const spread = Math.sqrt(2 / (elements / dims[0]!));
+  return floats(
+    name,
+    dims,
+    Array.from({ length: elements }, () => spread * random.normal()),
+  );
+};
+
+/** Convolutions with SiLU, a residual and a Concat of small and large values: a detector in little. */
+function detector(size = 64): string {
+  const conv = (from: string, to: string, w: string, kernel = 3) => {
+    const pad = (kernel - 1) / 2;
+    return [
+      node('Conv', [from, w, `${w}b`], [`${to}_c`], { pads: { ints: [pad, pad, pad, pad] } }),
+      node('Sigmoid', [`${to}_c`], [`${to}_s`]),
+      node('Mul', [`${to}_c`, `${to}_s`], [to]),
+    ];
+  };
+  const parts = (w: string, out: number, inp: number, kernel = 3) => [
+    weight(w, out, inp, kernel, kernel),
+    weight(`${w}b`, out),
+  ];
+  const nodes = [
+    ...conv('x', 'a', 'A'),
+    ...conv('a', 'b', 'B'),
+    ...conv('b', 'c', 'C'),
+    node('Add', ['b', 'c'], ['d']),
+    ...conv('d', 'e', 'E'),
+    node('Conv', ['e', 'F', 'Fb'], ['scores']),
+    node('Conv', ['e', 'G', 'Gb'], ['boxes']),
+    node('Sigmoid', ['scores'], ['probabilities']),
+    node('Mul', ['boxes', 'hundred'], ['pixels']),
+    node('Concat', ['pixels', 'probabilities'], ['y'], { axis: 1 }),
+  ];
+  const initializers = [
+    ...parts('A', 32, 3),
+    ...parts('B', 32, 32),
+    ...parts('C', 32, 32),
+    ...parts('E', 64, 32),
+    ...parts('F', 8, 64, 1),
+    ...parts('G', 4, 64, 1),
+    floats('hundred', [], [100]),
+  ];
+  const main = graph({
+    nodes,
+    inputs: [value('x', [1, 3, size, size])],
+    outputs: [value('y', [1, 12, size, size])],
+    initializers,
+  });
+  return saveModel(temp(), model(main, { opset: 13 }));
+}
+
+const run = (file: string, data: string, options: Partial<QuantizeOptions> = {}): Promise<QuantizeResult> => {
+  const folder = temp();
+  const output = path.join(folder, 'int8.onnx');
+  return quantize(
+    { model: file, output, method: 'static', calibrationData: data, report: folder, ...options },
+    { log: silentLog },
+  );
+};
+
+const formsOf = (result: QuantizeResult, opType: string) =>
+  result.plan.nodes.filter((each) => each.opType === opType).map(({ form }) => form);
+
+describe('a detector', () => {
+  it('computes its convolutions with integers, keeps its outputs FLOAT and its channels alive', async () => {
+    const file = detector();
+    const result = await run(file, samples(Array.from({ length: 10 }, () => image(64))));
+    expect(formsOf(result, 'Conv').filter((form) => form === 'static').length).toBeGreaterThanOrEqual(4);
+    expect(formsOf(result, 'Concat')).toEqual(['kept']);
+    const x = image(64);
+    const [{ y: expected }, { y }] = [await ortRun(file, { x }), await ortRun(result.model, { x })];
+    const plane = 64 * 64;
+    for (let channel = 0; channel < 12; channel += 1) {
+      const of = ({ data }: OrtFeed) => (data as Float32Array).subarray(channel * plane, (channel + 1) * plane);
+      expect(cosine(of(expected!), of(y!)), `channel ${channel}`).toBeGreaterThan(0.99);
+    }
+  });
+
+  it('comes out the same each time, in every range and type, and with biases of 32 bits', async () => {
+    const file = detector(32);
+    const data = samples(Array.from({ length: 10 }, () => image(32)));
+    const first = await run(file, data);
+    const again = await run(file, data);
+    expect(again.root).toBe(first.root);
+    const dtypes = (await readModel(first.model)).proto.graph!.initializer.map(({ dataType }) => dataType);
+    expect(dtypes).toContain(6);
+    const x = image(32);
+    const expected = (await ortRun(file, { x })).y!.data as Float32Array;
+    for (const options of [
+      { calibrationMethod: 'minmax' },
+      { calibrationMethod: 'entropy' },
+      { calibrationMethod: 'mse' },
+      { calibrationPercentile: 99.9 },
+      { activationType: 'int8' },
+      { fold: false },
+    ] as const) {
+      const { model: made } = await run(file, data, options);
+      const found = (await ortRun(made, { x })).y!.data as Float32Array;
+      expect(cosine(expected, found), JSON.stringify(options)).toBeGreaterThan(0.98);
+    }
+  });
+
+  it('leaves an excluded convolution as it is', async () => {
+    const result = await run(detector(32), samples(Array.from({ length: 10 }, () => image(32))), {
+      excludeNodes: ['c_c'],
+    });
+    const excluded = result.plan.nodes.find(({ name }) => name.includes('c_c'));
+    expect(excluded).toMatchObject({ form: 'kept', reason: 'excluded by `exclude-nodes` (c_c)' });
+  });
+});
+
+it('a published classifier is smaller and alike, from operator set 9', async () => {
+  const { file, feeds } = realModels.find(({ name }) => name === 'PP-OCR cls')!;
+  const x = feeds().x!;
+  const varied = Array.from({ length: 10 }, (_, i) => ({
+    dims: x.dims,
+    data: Float32Array.from(x.data as Float32Array, (each) => each * (1 - 0.04 * i)),
+  }));
+  const result = await run(file, samples(varied));
+  expect(result.plan.notes.join()).toContain('The operator set is raised from 9 to 13');
+  expect(result.compressionRatio).toBeGreaterThan(2);
+  const [reference] = Object.values(await ortRun(file, { x }));
+  const [quantized] = Object.values(await ortRun(result.model, { x }));
+  expect(cosine(reference!.data as Float32Array, quantized!.data as Float32Array)).toBeGreaterThan(0.99);
+});
+
+describe('bad input is one sentence and leaves nothing behind', () => {
+  const refused = async (file: string, data: string, message: RegExp) => {
+    const folder = temp();
+    const attempt = quantize(
+      { model: file, output: path.join(folder, 'o.onnx'), method: 'static', calibrationData: data, report: folder },
+      { log: silentLog },
+    );
+    await expect(attempt).rejects.toMatchObject({ name: 'InputError', message: expect.stringMatching(message) });
+    expect(readdirSync(folder)).toEqual([]);
+  };
+
+  it('no data, no folder of it, and data of another shape', async () => {
+    const file = detector(32);
+    await refused(file, '', /has to see the model at work: give inputs/);
+    await refused(file, '/nowhere/at/all', /nowhere/);
+    await refused(file, samples([image(16)]), /shape/);
+  });
+
+  it('a model that does not run', async () => {
+    const main = graph({
+      nodes: [node('Reshape', ['x', 's'], ['r']), node('Conv', ['r', 'W'], ['y'])],
+      inputs: [value('x', [1, 3, 8, 8])],
+      outputs: [value('y', [null, null, null, null])],
+      initializers: [weight('W', 4, 3, 3, 3)],
+    });
+    const broken = graph({
+      ...partsOf(main),
+      nodes: [node('NoSuchOperator', ['x'], ['r']), node('Conv', ['r', 'W'], ['y'])],
+    });
+    await refused(saveModel(temp(), model(broken, { opset: 13 })), samples([image(8)]), /cannot be calibrated/);
+  });
+});
+
+const partsOf = ({ input, output, initializer }: ReturnType<typeof graph>) => ({
+  inputs: input,
+  outputs: output,
+  initializers: initializer,
+});
+
+it('few and generated samples are warned of, in plan and receipt', async () => {
+  const few = await run(detector(32), samples([image(32), image(32)]));
+  expect(few.plan.warnings.join()).toContain('There are 2 samples to calibrate with');
+  const generated = await run(detector(32), 'generated');
+  expect(generated.plan.warnings.join()).toContain('generated inputs');
+  expect(JSON.parse(readFileSync(generated.report, 'utf8')).results.warnings.join()).toContain('generated inputs');
+});
