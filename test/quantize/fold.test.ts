@@ -85,15 +85,15 @@ describe('what stands around a convolution', () => {
   });
 
   it('is taken in before it, an Add only where nothing is padded', async () => {
-    const before = (pads: number) => [
+    const padded = (pads: number) => [
       node('Mul', ['x', 's'], ['m0']),
       node('Add', ['m0', 's'], ['a']),
       node('Conv', ['a', 'W'], ['y'], { pads: { ints: [pads, pads, pads, pads] } }),
     ];
     const initializers = () => [weight('W', 4, 3, 3, 3), channel('s', 3)];
-    expect(await run(before(0), initializers())).toEqual(['Conv']);
+    expect(await run(padded(0), initializers())).toEqual(['Conv']);
     // s × x + b as s × (x + b ÷ s): the Mul goes, the Add cannot.
-    expect(await run(before(1), initializers())).toEqual(['Add', 'Conv']);
+    expect(await run(padded(1), initializers())).toEqual(['Add', 'Conv']);
   });
 
   it('is taken into depthwise and transposed convolutions', async () => {
