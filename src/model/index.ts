@@ -72,6 +72,7 @@ export {
   intOf,
   operatorKey,
   opsetOf,
+  stringOf,
   subgraphsOf,
   type TensorPlace,
   walkNodes,

@@ -8,6 +8,7 @@ import type {
   SparseTensorProto,
   TensorProto,
 } from './onnx_pb.ts';
+import { textOf } from './text.ts';
 
 /** A TensorProto and what it serves as. */
 export interface TensorPlace {
@@ -66,6 +67,12 @@ export function intOf(node: NodeProto, name: string, fallback: number): number {
 /** A float attribute, or `fallback` where the node has none. */
 export function floatOf(node: NodeProto, name: string, fallback: number): number {
   return attributeOf(node, name)?.f ?? fallback;
+}
+
+/** A string attribute, or `fallback` where the node has none. */
+export function stringOf(node: NodeProto, name: string, fallback: string): string {
+  const attribute = attributeOf(node, name);
+  return attribute && attribute.s.length > 0 ? textOf(attribute.s) : fallback;
 }
 
 /** The version of an operator set that a model or function imports; `ai.onnx` is the default domain's other name. */

@@ -1,3 +1,4 @@
+import { roundHalfEven } from '../round.ts';
 import type { DType, Feeds, ValueInfo } from './types.ts';
 
 /** Bytes per element; 0 for strings, which have no fixed size. */
@@ -143,10 +144,3 @@ export function fromFloat16(bits: number): number {
 
 /** Product of a shape's sizes; 1 for a scalar. */
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, size) => product * size, 1);
-
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
-}

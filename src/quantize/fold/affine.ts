@@ -1,4 +1,13 @@
-import { attributeOf, floatOf, floatTensor, intOf, makeNode, type NodeProto, operatorKey } from '../../model/index.ts';
+import {
+  attributeOf,
+  floatOf,
+  floatTensor,
+  intOf,
+  makeNode,
+  type NodeProto,
+  operatorKey,
+  stringOf,
+} from '../../model/index.ts';
 import type { MutableGraph } from './mutable-graph.ts';
 import type { Weights } from './weights.ts';
 
@@ -205,9 +214,7 @@ function finite(affine: Affine): Affine | undefined {
 }
 
 function isPadded(conv: NodeProto): boolean {
-  const auto = attributeOf(conv, 'auto_pad')?.s;
-  const mode = auto ? new TextDecoder().decode(auto) : 'NOTSET';
-  if (mode.startsWith('SAME')) return true;
+  if (stringOf(conv, 'auto_pad', 'NOTSET').startsWith('SAME')) return true;
   return attributeOf(conv, 'pads')?.ints.some((pad) => pad !== 0n) ?? false;
 }
 

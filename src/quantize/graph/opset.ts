@@ -1,5 +1,4 @@
 import {
-  type AttributeProto,
   attributeOf,
   DataType,
   floatOf,
@@ -11,7 +10,6 @@ import {
   int64Tensor,
   intAttribute,
   intOf,
-  labelOf,
   type Model,
   makeNode,
   type NodeProto,
@@ -19,20 +17,31 @@ import {
   opsetOf,
   shallowCopy,
   stringAttribute,
+  stringOf,
   subgraphsOf,
   type TensorProto,
   uniqueNames,
 } from '../../model/index.ts';
-
-/** The oldest operator set that this raises: before it, broadcasting was an attribute. */
-const OLDEST = 7;
+import { castTarget, EARLY_RULES } from './early-opsets.ts';
+import {
+  added,
+  intsOf,
+  listToInput,
+  nameFor,
+  Obstacle,
+  type Place,
+  type Raiser,
+  type Rule,
+  refuse,
+  removeAttributes,
+} from './opset-rule.ts';
 
 /** The newest operator set that this raises to: the first with scales per channel. */
 const NEWEST = 13;
 
 /**
- * A model of operator set 7 or later as one of `target`, or what stands in the way; a later one is left as it is. Between
- * them these operators changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
+ * A model as one of operator set `target`, or all that stands in the way; a later one is left as it is. Since operator
+ * set 7 (before it: `EARLY_RULES`) these operators changed in form (ONNX operators changelog); all others only gained types, axes or defaults:
  * BatchNormalization and Scan in 9; Slice, TopK, Dropout and Upsample in 10; Clip, Pad, Resize and Scatter in 11; Dropout
  * in 12; Squeeze, Unsqueeze, ReduceSum, Split, Softmax, LogSoftmax and Hardmax in 13.
  */
@@ -40,7 +49,7 @@ export function raiseOpset(model: Model, target: number): { model: Model } | { o
   const from = opsetOf(model.proto);
   if (target > NEWEST) return { obstacle: `operator sets are raised to ${NEWEST} at most` };
   if (from !== undefined && from >= target) return { model };
-  if (from === undefined || from < OLDEST) return { obstacle: `operator sets before ${OLDEST} are not raised` };
+  if (from === undefined) return { obstacle: 'the model imports no standard operator set' };
   if (model.proto.functions.length > 0) return { obstacle: 'the model has functions of its own' };
   const index = indexGraphs(model);
   const raiser: Raiser = {
@@ -51,46 +60,28 @@ export function raiseOpset(model: Model, target: number): { model: Model } | { o
     onlyFloat: isOnlyFloat(model, index),
     tensors: new Map(model.tensors),
     omitted: new Map(model.omitted),
+    ranks: new Map(),
+    obstacles: new Set(),
   };
-  try {
-    const proto = shallowCopy(model.proto);
-    proto.graph = raiseGraph(index.scopes[0]!, raiser);
-    proto.opsetImport = proto.opsetImport.map((entry) => {
-      if (entry.domain !== '' && entry.domain !== 'ai.onnx') return entry;
-      const raised = shallowCopy(entry);
-      raised.version = BigInt(target);
-      return raised;
-    });
-    return { model: { ...model, proto, tensors: raiser.tensors, omitted: raiser.omitted } };
-  } catch (error) {
-    if (error instanceof Obstacle) return { obstacle: error.message };
-    throw error;
-  }
+  const proto = shallowCopy(model.proto);
+  proto.graph = raiseGraph(index.scopes[0]!, raiser);
+  proto.opsetImport = proto.opsetImport.map((entry) => {
+    if (entry.domain !== '' && entry.domain !== 'ai.onnx') return entry;
+    const raised = shallowCopy(entry);
+    raised.version = BigInt(target);
+    return raised;
+  });
+  if (raiser.obstacles.size > 0) return { obstacle: listed([...raiser.obstacles]) };
+  return { model: { ...model, proto, tensors: raiser.tensors, omitted: raiser.omitted } };
 }
 
-/** Something that cannot be raised; never leaves this file. */
-class Obstacle extends Error {}
-
-interface Raiser {
-  from: number;
-  target: number;
-  index: GraphIndex;
-  unique: (wanted: string) => string;
-  /** No value of the model can be of another float type than FLOAT. */
-  onlyFloat: boolean;
-  tensors: Model['tensors'];
-  omitted: Model['omitted'];
+/** Obstacles in one sentence; a model of hundreds of layers may have as many. */
+function listed(obstacles: readonly string[]): string {
+  const more = obstacles.length - MOST_LISTED;
+  return [...obstacles.slice(0, MOST_LISTED), ...(more > 0 ? [`${more} more nodes`] : [])].join('; ');
 }
 
-/** What raising one node needs: new constants go to its graph. */
-interface Place {
-  scope: GraphScope;
-  raiser: Raiser;
-  initializers: TensorProto[];
-  /** Nodes that a node needs around it. */
-  before: NodeProto[];
-  after: NodeProto[];
-}
+const MOST_LISTED = 8;
 
 function raiseGraph(scope: GraphScope, raiser: Raiser): GraphProto {
   const initializers: TensorProto[] = [];
@@ -106,7 +97,7 @@ function raiseGraph(scope: GraphScope, raiser: Raiser): GraphProto {
 }
 
 function raiseNode(original: NodeProto, place: Place): NodeProto {
-  const rules = [RULES, LATER_RULES].flatMap((table) => table[operatorKey(original)] ?? []);
+  const rules = [EARLY_RULES, RULES, LATER_RULES].flatMap((table) => table[operatorKey(original)] ?? []);
   const hasGraphs = [...subgraphsOf(original)].length > 0;
   if (rules.length === 0 && !hasGraphs) return original;
   const { raiser } = place;
@@ -121,18 +112,19 @@ function raiseNode(original: NodeProto, place: Place): NodeProto {
     return changed;
   });
   for (const rule of rules) {
-    if (raiser.from < rule.changedIn && rule.changedIn <= raiser.target) rule.raise(node, place);
+    if (rule.changedIn <= raiser.from || raiser.target < rule.changedIn) continue;
+    try {
+      rule.raise(node, place);
+    } catch (error) {
+      if (!(error instanceof Obstacle)) throw error;
+      raiser.obstacles.add(error.message);
+      break;
+    }
   }
   return node;
 }
 
-interface Rule {
-  /** The operator set from which on a node has the new form. */
-  changedIn: number;
-  raise(node: NodeProto, place: Place): void;
-}
-
-/** Changes up to operator set 11. */
+/** Changes from operator set 8 to 11. */
 const RULES: Record<string, Rule> = {
   BatchNormalization: {
     changedIn: 9,
@@ -227,12 +219,6 @@ const LATER_RULES: Record<string, Rule> = {
   Unsqueeze: { changedIn: 13, raise: (node, place) => listToInput(node, 'axes', place) },
 };
 
-function listToInput(node: NodeProto, name: string, place: Place): void {
-  if (!attributeOf(node, name)) return;
-  node.input = [node.input[0]!, added(place, int64Tensor(nameFor(node, name, place), intsOf(node, name)))];
-  removeAttributes(node, [name]);
-}
-
 /**
  * Before 13 all axes from `axis` (1 by default) on counted as one; since then it is the only one (−1 by default). Where
  * it is not known to be the last, the input is made a matrix for it.
@@ -266,8 +252,7 @@ function rankOf(name: string, { scope: { graph } }: Place): number | undefined {
 function raiseResize(node: NodeProto, place: Place): void {
   // Nearest rounded towards the larger image then; for shrinking no mode of today is known to do the same.
   const scales = place.scope.constants.get(node.input[1]!)?.ref?.source;
-  const mode = attributeOf(node, 'mode')?.s;
-  const nearest = !mode || new TextDecoder().decode(mode) === 'nearest';
+  const nearest = stringOf(node, 'mode', 'nearest') === 'nearest';
   if (nearest && !(scales?.kind === 'bytes' && floatsOf(scales.bytes).every((scale) => scale >= 1))) {
     refuse(node, 'may shrink with mode nearest, whose rounding changed');
   }
@@ -286,14 +271,10 @@ function resizeFromCorner(node: NodeProto, place: Place): void {
   ];
 }
 
-function refuse(node: NodeProto, why: string): never {
-  throw new Obstacle(`${node.opType} node "${labelOf(node)}" ${why}`);
-}
-
 /** Clip and Pad take a value of their input's type; where any other float type is about, it cannot be known. */
 function isOnlyFloat(model: Model, index: GraphIndex): boolean {
   const other = (dtype: number | undefined) => dtype === DataType.FLOAT16 || dtype === DataType.DOUBLE;
-  const cast = (node: NodeProto) => node.opType === 'Cast' && other(intOf(node, 'to', DataType.FLOAT));
+  const cast = (node: NodeProto) => node.opType === 'Cast' && other(castTarget(node));
   const elementType = (value: GraphProto['input'][number]) =>
     value.type?.value.case === 'tensorType' ? value.type.value.value.elemType : undefined;
   const tensors = [...model.tensors.values()];
@@ -303,35 +284,9 @@ function isOnlyFloat(model: Model, index: GraphIndex): boolean {
   );
 }
 
-function intsOf(node: NodeProto, name: string): number[] {
-  return attributeOf(node, name)?.ints.map(clampedToSafe) ?? [];
-}
-
-/** Exporters write INT64_MAX for "to the end", which a double cannot hold; no axis is that long. */
-function clampedToSafe(value: bigint): number {
-  const limit = BigInt(Number.MAX_SAFE_INTEGER);
-  return Number(value > limit ? limit : value < -limit ? -limit : value);
-}
-
 function floatsOf(bytes: Uint8Array): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-}
-
-function nameFor(node: NodeProto, part: string, { raiser }: Place): string {
-  return raiser.unique(`${node.output[0] ?? node.name}_${part}`);
-}
-
-function added({ initializers, raiser }: Place, tensor: TensorProto): string {
-  initializers.push(tensor);
-  const { name, dataType: dtype, rawData: bytes } = tensor;
-  const dims = tensor.dims.map(Number);
-  raiser.tensors.set(tensor, { name, dtype, dims, length: bytes.length, source: { kind: 'bytes', bytes } });
-  return tensor.name;
-}
-
-function removeAttributes(node: NodeProto, names: readonly string[]): void {
-  node.attribute = node.attribute.filter(({ name }: AttributeProto) => !names.includes(name));
 }
 
 /** Keeps hold of what decoding left in the file for a message that was copied. */

@@ -1,3 +1,5 @@
+import { roundHalfEven } from '../../round.ts';
+
 /** How the range of a weight becomes a scale and a zero point. */
 export interface Scheme {
   target: 'int8' | 'uint8';
@@ -28,12 +30,4 @@ export function quantizedRange({ target, symmetric, reduceRange }: Scheme): [low
   if (target === 'uint8') return reduceRange ? [0, 127] : [0, 255];
   if (reduceRange) return [-64, 64];
   return symmetric ? [-127, 127] : [-128, 127];
-}
-
-/** Rounds to the nearest integer, ties to the even one; never −0. */
-export function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest < 0.5 || (rest === 0.5 && floor % 2 === 0)) return floor + 0;
-  return floor + 1;
 }

@@ -35,7 +35,7 @@ export function refuseUnfit(model: Model, index: GraphIndex): void {
   refuseQuantized(model, index);
   assertNamesUnique(model.path, index);
   assertNotOverlong(model);
-  refuseOpset(model);
+  refuseNoOpset(model);
 }
 
 /** @throws InputError for a model that is quantized already, by us or by others. */
@@ -50,16 +50,11 @@ function refuseQuantized(model: Model, index: GraphIndex): void {
   }
 }
 
-/** Cast and Mul have their form of today since then. */
-const OLDEST_OPSET = 7;
-
-/** @throws InputError for a model of before that. */
-function refuseOpset(model: Model): void {
-  const opset = opsetOf(model.proto);
-  if (opset !== undefined && opset >= OLDEST_OPSET) return;
-  const what = opset === undefined ? 'imports no standard operator set' : `is of operator set ${opset}`;
+/** @throws InputError for a model that does not say which operators it has. */
+function refuseNoOpset(model: Model): void {
+  if (opsetOf(model.proto) !== undefined) return;
   throw new InputError(
-    `The model "${model.path}" ${what}: export it again with operator set ${OLDEST_OPSET} or later.`,
+    `The model "${model.path}" imports no standard operator set: export it again with operator set 13 or later.`,
   );
 }
 

@@ -1,4 +1,4 @@
-import { roundHalfEven } from '../../kernels/parameters.ts';
+import { roundHalfEven } from '../../../round.ts';
 import type { ValueRange } from './ranges/value-range.ts';
 
 export const ACTIVATION_TYPES = ['uint8', 'int8'] as const;

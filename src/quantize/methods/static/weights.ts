@@ -6,8 +6,9 @@ import {
   type NodeProto,
   operatorKey,
 } from '../../../model/index.ts';
+import { roundHalfEven } from '../../../round.ts';
 import { readFloats } from '../../fold/mutable-graph.ts';
-import { roundHalfEven, scaleAndZeroPoint } from '../../kernels/parameters.ts';
+import { scaleAndZeroPoint } from '../../kernels/parameters.ts';
 
 /** The constants of an integer product in the form that it takes them. */
 export interface Product {

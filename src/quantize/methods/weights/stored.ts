@@ -5,8 +5,6 @@ import type { IntegerWeights } from '../../options.ts';
 import type { StoredForm } from '../method.ts';
 import { constantWeights, incompleteness, operatorWeights, weightsRefusal } from '../site.ts';
 
-/** Cast takes numbers of types since then. */
-const NEEDS = { opset: 6, operator: 'the Cast of today' };
 const NOTE = 'Stored weights are FP32 again once the model is loaded: its file shrinks, its RAM does not.';
 
 /** 8 bits: Cast, Sub and Mul, which ONNX Runtime folds when it loads the model. */
@@ -15,7 +13,8 @@ export function storedInteger8({ type, symmetric, perChannel }: IntegerWeights):
   return {
     kind: 'stored',
     name: 'stored',
-    needs: NEEDS,
+    // Arithmetic broadcasts by itself since then.
+    needs: { opset: 7, operator: 'the Mul of today' },
     note: NOTE,
     weights: operatorWeights,
     offer(site, weights) {
@@ -49,7 +48,8 @@ export function storedInteger8({ type, symmetric, perChannel }: IntegerWeights):
 export const storedFloat16: StoredForm = {
   kind: 'stored',
   name: 'float16',
-  needs: NEEDS,
+  // Cast takes numbers of types since then.
+  needs: { opset: 6, operator: 'the Cast of today' },
   note: NOTE,
   anyOperator: true,
   weights: constantWeights,

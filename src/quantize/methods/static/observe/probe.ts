@@ -11,9 +11,9 @@ import {
   tapped,
   withGraph,
 } from '../../../../model/index.ts';
+import { roundHalfEven } from '../../../../round.ts';
 import type { Samples, Session } from '../../../../runtime/index.ts';
 import { readFloats } from '../../../fold/mutable-graph.ts';
-import { roundHalfEven } from '../../../kernels/parameters.ts';
 import { type Grid, LEVELS } from '../grids.ts';
 import type { Product } from '../weights.ts';
 import { written } from './observe.ts';

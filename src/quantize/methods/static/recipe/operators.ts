@@ -1,4 +1,4 @@
-import { attributeOf, intOf, type NodeProto, operatorKey } from '../../../../model/index.ts';
+import { attributeOf, intOf, type NodeProto, operatorKey, stringOf } from '../../../../model/index.ts';
 
 /** How an operator computes in 8 bits on the CPU. */
 export interface StaticOperator {
@@ -108,10 +108,8 @@ export function costOfProduct({ size, depth, inputs, outputs, taps }: ProductSha
 }
 
 function refuseConv(node: NodeProto): string | undefined {
-  const auto = attributeOf(node, 'auto_pad')?.s;
-  return auto && !['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'].includes(new TextDecoder().decode(auto))
-    ? 'its padding is of no known kind'
-    : undefined;
+  const known = ['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'];
+  return known.includes(stringOf(node, 'auto_pad', 'NOTSET')) ? undefined : 'its padding is of no known kind';
 }
 
 function refuseGemm(node: NodeProto): string | undefined {
@@ -133,8 +131,6 @@ function refuseMaxPool(node: NodeProto): string | undefined {
 }
 
 function refuseResize(node: NodeProto): string | undefined {
-  const mode = attributeOf(node, 'mode')?.s;
-  return !mode || ['nearest', 'linear'].includes(new TextDecoder().decode(mode))
-    ? undefined
-    : 'it may overshoot its input';
+  const within = ['nearest', 'linear'].includes(stringOf(node, 'mode', 'nearest'));
+  return within ? undefined : 'it may overshoot its input';
 }
