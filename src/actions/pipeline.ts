@@ -47,10 +47,10 @@ export const pipeline: Action<'pipeline'> = async (inputs, given) => {
       }
     }
   }
-  await writeHtmlReport(inputs.report, chain.receipts);
+  await writeHtmlReport(inputs.report, chain.receipts, chain.failures);
   return {
     outputs: { ...chain.outputs, verdict: chain.verdict(), report: inputs.report },
-    summary: chain.receipts.length > 0 ? pipelineSummary(chain.receipts) : '',
+    summary: chain.receipts.length > 0 ? pipelineSummary(chain.receipts, chain.failures) : '',
     failures: chain.failures,
   };
 };

@@ -7,11 +7,15 @@ import { type Receipt, readReceipt } from '../receipt/index.ts';
 import type { Action } from './host.ts';
 
 /** Writes `report.html`, one page about all receipts, into a folder. Nothing to write where there are none. */
-export async function writeHtmlReport(folder: string, receipts: readonly Receipt[]): Promise<void> {
+export async function writeHtmlReport(
+  folder: string,
+  receipts: readonly Receipt[],
+  failures: readonly string[] = [],
+): Promise<void> {
   if (receipts.length === 0) return;
   const { htmlReport } = await loadEntry<typeof import('../report/html-report.ts')>('html-report');
   makeFolder(folder);
-  await writeFile(path.join(folder, 'report.html'), htmlReport(receipts));
+  await writeFile(path.join(folder, 'report.html'), htmlReport(receipts, failures));
 }
 
 /** An action that, where a folder for reports was named, ends with a page about all that this folder tells of its model. */

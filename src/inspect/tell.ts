@@ -119,7 +119,7 @@ function weights({ weights: { count, bytes: all, byType, largest, shared } }: Mo
     title: 'Weights',
     facts,
     notes: [],
-    charts: [{ kind: 'bars', title: 'Largest weights, MB', unit: 'MB', bars }],
+    charts: [{ kind: 'bars', title: 'Largest weights', unit: 'MB', bars }],
     tables: [table],
   };
 }
@@ -142,7 +142,7 @@ function methods({ bytes: source, methods: list }: ModelDescription): Descriptio
   );
   const chart = {
     kind: 'bars' as const,
-    title: 'Size on disk, MB',
+    title: 'Size on disk',
     unit: 'MB',
     bars: [{ label: 'as it is', value: source / 1e6 }, ...bars],
   };

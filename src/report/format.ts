@@ -13,8 +13,7 @@ export function number(value: number | null | undefined): string {
 /** A number with its unit; `–` for none. */
 export function quantity(value: number | null | undefined, unit: string): string {
   if (value === null || value === undefined) return '–';
-  if (unit === '') return number(value);
-  return unit === '×' || unit === '%' ? `${number(value)} ${unit}`.replace(' ×', '×') : `${number(value)} ${unit}`;
+  return unit === '' || unit === '×' ? `${number(value)}${unit}` : `${number(value)} ${unit}`;
 }
 
 /** Bytes in powers of ten: `4.29 GB`. */
@@ -42,27 +41,39 @@ export function share(value: number | null | undefined): string {
   return value === null || value === undefined ? '–' : String(Number(value.toFixed(5)));
 }
 
-/**
- * Whether a limit is near enough to what a chart shows to be drawn: one far beyond would press all else to the edge. What
- * is not drawn is said in the title.
- */
-export function limitIsNear(values: readonly number[], limit: number | undefined): limit is number {
-  return limit !== undefined && Math.abs(limit) <= 4 * Math.max(...values.map(Math.abs));
+/** The limit of a bar or a row, where it is near enough to what a chart shows to be drawn: one far beyond would press all else to the edge. */
+export function nearLimit(values: readonly number[], limit: number | undefined): number | undefined {
+  return limit !== undefined && Math.abs(limit) <= 4 * Math.max(...values.map(Math.abs)) ? limit : undefined;
 }
 
-/** What a chart's title says besides: a limit that is not drawn, and how many bars of how many there are. */
+/** What a chart's title says besides: how many of how many it shows, and limits that are not drawn. */
 export function chartNotes(
-  values: readonly number[],
+  rows: readonly { value: number; limit?: number | undefined }[],
   unit: string,
-  limit: number | undefined,
-  [shown, all]: readonly [number, number] = [0, 0],
+  all = rows.length,
 ): string {
-  const far = limit !== undefined && !limitIsNear(values, limit);
+  const values = rows.map(({ value }) => value);
+  const far = new Set(rows.flatMap(({ limit }) => (nearLimit(values, limit) === limit ? [] : [limit as number])));
   const notes = [
-    ...(shown < all ? [`the first ${shown} of ${all}`] : []),
-    ...(far ? [`limit ${quantity(limit, unit)}, beyond the scale`] : []),
+    ...(rows.length < all ? [`the first ${rows.length} of ${all}`] : []),
+    ...[...far].map((limit) => `limit ${quantity(limit, unit)}, beyond the scale`),
   ];
   return notes.length > 0 ? ` (${notes.join('; ')})` : '';
+}
+
+/** Nearest-rank quantile of values in any order; NaN for none. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}
+
+/**
+ * Where a plot of timed runs ends: at twice the highest of the series' 90th percentiles, if something lies far beyond, so
+ * that a single slow run does not press all others to the floor.
+ */
+export function clipAt(series: readonly { values: readonly number[] }[]): number | undefined {
+  const end = 2 * Math.max(...series.map(({ values }) => quantile(values, 0.9)));
+  return series.some(({ values }) => values.some((value) => value > 1.5 * end)) ? end : undefined;
 }
 
 /** Verdicts as signs that need no colour to tell apart. */
@@ -82,18 +93,21 @@ export function shorten(text: string, length: number): string {
 }
 
 /**
- * Labels for bars, each with its value: what all names begin and end with, up to a separator, is left out where the
- * names are too long, so that what remains tells them apart.
+ * Labels for bars, each with its value and the limit that is drawn at it: what all names begin and end with, up to a
+ * separator, is left out where the names are too long, so that what remains tells them apart.
  */
-export function barLabels(bars: readonly { label: string; value: number }[], length: number): string[] {
+export function barLabels(
+  bars: readonly { label: string; value: number; limit?: number | undefined }[],
+  length: number,
+): string[] {
   const names = bars.map(({ label }) => label);
   const long = names.length > 1 && names.some((name) => [...name].length > length);
   const head = long ? commonHead(names) : 0;
   const tail = long ? commonHead(names.map((name) => [...name.slice(head)].reverse().join(''))) : 0;
-  return bars.map(({ label, value }) => {
+  return bars.map(({ label, value, limit }) => {
     const middle = label.slice(head, label.length - tail);
     const name = `${head > 0 ? '…' : ''}${middle}${tail > 0 ? '…' : ''}`;
-    return `${shorten(name, length)}: ${number(value)}`;
+    return `${shorten(name, length)}: ${number(value)}${limit === undefined ? '' : ` (limit ${number(limit)})`}`;
   });
 }
 

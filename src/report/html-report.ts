@@ -1,7 +1,6 @@
 import type { Receipt } from '../receipt/index.ts';
 import { htmlPage } from './html.ts';
-import { sectionOf } from './sections/index.ts';
-import { pipelineTitle } from './summary.ts';
+import { pageOf } from './summary.ts';
 
 export { htmlDescription } from './html.ts';
 export { plotFile } from './plot.ts';
@@ -9,8 +8,9 @@ export { plotFile } from './plot.ts';
 /**
  * A report for the artifact: one HTML file with plots, which needs no network and runs no script.
  * It is no part of the room's door, because the plotting library takes 40 MiB, and most who use the room draw nothing.
+ * @param failures why the chain ended, a sentence each.
  */
-export function htmlReport(receipts: readonly Receipt[], title = pipelineTitle(receipts)): string {
+export function htmlReport(receipts: readonly Receipt[], failures: readonly string[] = []): string {
   const [last] = receipts.slice(-1);
   const machine =
     receipts.map(({ environment }) => environment).find(({ ort }) => ort !== undefined) ?? last?.environment;
@@ -23,8 +23,7 @@ export function htmlReport(receipts: readonly Receipt[], title = pipelineTitle(r
     ['model root', last?.modelRoot ?? ''],
   ];
   return htmlPage(
-    title,
-    receipts.map(sectionOf),
+    pageOf(receipts, failures),
     footer.filter(([, value]) => value !== ''),
   );
 }

@@ -1,21 +1,23 @@
-import type { Description, GateRow, Section, Table } from './page.ts';
+import type { Description, GateRow, Page, Section, Table } from './page.ts';
 import { PLOT_STYLE, plotElement, plotTitle } from './plot.ts';
 
 /** Rows of a table; the rest is in the receipt. */
 const MAX_ROWS = 2000;
 
 /**
- * The sections as one HTML file that needs nothing else: no script, no network, plots as SVG, light and dark.
+ * The page as one HTML file that needs nothing else: no script, no network, plots as SVG, light and dark.
  * @param footer facts about where and by what it was made, as label and value.
  */
-export function htmlPage(
-  title: string,
-  sections: readonly Section[],
-  footer: readonly [string, string][] = [],
-): string {
-  const several = sections.length > 1;
+export function htmlPage(page: Page, footer: readonly [string, string][] = []): string {
+  const { title, headline, sections, skipped, failures } = page;
+  const sides = sections.findLast((section) => section.sides !== undefined)?.sides;
   const parts = [
-    several ? overview(sections) : '',
+    headline === undefined
+      ? ''
+      : `<p class="headline ${headline.verdict}">${SIGNS[headline.verdict]} ${escapeHtml(headline.text)}</p>`,
+    sentences(failures, 'failure'),
+    sides === undefined || sides.rows.length === 0 ? '' : table(sides),
+    sections.length + skipped.length > 1 ? steps(page) : '',
     ...sections.map((section, index) => sectionHtml(section, `s${index + 1}`)),
   ];
   return document(title, parts, footer);
@@ -62,15 +64,22 @@ export function escapeHtml(text: string): string {
   return text.replace(/(?![\t\n\r])\p{Cc}/gu, '\ufffd').replace(/[&<>"']/g, (sign) => entities[sign] as string);
 }
 
-function overview(sections: readonly Section[]): string {
-  const items = sections.map(
-    ({ title, verdict }, index) => `<li><a href="#s${index + 1}">${escapeHtml(title)}</a> ${badge(verdict)}</li>`,
-  );
-  return `<nav aria-label="Steps"><ul>${items.join('')}</ul></nav>`;
+function steps({ sections, skipped }: Page): string {
+  const rows = [
+    ...sections.map(
+      ({ title, gist, verdict }, index) =>
+        `<tr><th scope="row"><a href="#s${index + 1}">${escapeHtml(title)}</a></th><td>${escapeHtml(gist)}</td><td>${badge(verdict)}</td></tr>`,
+    ),
+    ...skipped.map(
+      ({ title, why }) => `<tr><th scope="row">${escapeHtml(title)}</th><td>${escapeHtml(why)}</td><td>–</td></tr>`,
+    ),
+  ];
+  const head = ['step', 'what it came to', 'verdict'].map((text) => `<th scope="col">${text}</th>`).join('');
+  return `<nav aria-label="Steps"><div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div></nav>`;
 }
 
 function sectionHtml(
-  section: Omit<Section, 'action' | 'verdict'> & { verdict?: Section['verdict'] },
+  section: Omit<Section, 'action' | 'verdict' | 'gist' | 'sides'> & { verdict?: Section['verdict'] },
   id: string,
 ): string {
   const plots = section.charts.flatMap((chart, index) => {
@@ -92,23 +101,27 @@ ${section.tables.map(tableHtml).join('\n')}
 function gateTable(gates: readonly GateRow[]): string {
   if (gates.length === 0) return '';
   const rows = gates.map(
-    ({ name, figure, limit, verdict }) =>
-      `<tr><th scope="row">${escapeHtml(name)}</th><td class="number">${escapeHtml(figure)}</td><td class="number">${escapeHtml(limit)}</td><td>${verdict === 'info' ? '' : badge(verdict)}</td></tr>`,
+    ({ name, figure, limit, verdict, group }) =>
+      `<tr${group ? ' class="group"' : ''}><th scope="row">${escapeHtml(name)}</th><td class="number">${escapeHtml(figure)}</td><td class="number">${escapeHtml(limit)}</td><td>${verdict === 'info' ? '' : badge(verdict)}</td></tr>`,
   );
   return `<div class="scroll"><table><thead><tr><th scope="col">check</th><th scope="col" class="number">figure</th><th scope="col" class="number">limit</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-function tableHtml({ title, head, rows, numeric = [], code = [], open }: Table): string {
+function tableHtml(given: Table): string {
+  const { title, rows, open } = given;
   if (rows.length === 0) return '';
+  if (open) return `<h3>${escapeHtml(title)}</h3>${table(given)}`;
+  return `<details><summary>${escapeHtml(title)} (${rows.length})</summary>${table(given)}</details>`;
+}
+
+function table({ head, rows, numeric = [], code = [] }: Table): string {
   const style = (column: number) => (numeric.includes(column) ? ' class="number"' : '');
   const cell = (text: string, column: number) =>
     `<td${style(column)}>${code.includes(column) ? `<code>${escapeHtml(text)}</code>` : escapeHtml(text)}</td>`;
   const shown = rows.slice(0, MAX_ROWS).map((row) => `<tr>${row.map(cell).join('')}</tr>`);
   const header = head.map((text, column) => `<th scope="col"${style(column)}>${escapeHtml(text)}</th>`).join('');
   const rest = rows.length > MAX_ROWS ? `<p>${rows.length - MAX_ROWS} more in the receipt.</p>` : '';
-  const table = `<div class="scroll"><table><thead><tr>${header}</tr></thead><tbody>${shown.join('')}</tbody></table></div>${rest}`;
-  if (open) return `<h3>${escapeHtml(title)}</h3>${table}`;
-  return `<details><summary>${escapeHtml(title)} (${rows.length})</summary>${table}</details>`;
+  return `<div class="scroll"><table><thead><tr>${header}</tr></thead><tbody>${shown.join('')}</tbody></table></div>${rest}`;
 }
 
 function definitions(facts: readonly (readonly [string, string])[]): string {
@@ -153,7 +166,7 @@ const PAGE_STYLE = `
   footer { color: var(--muted); font-size: 0.875rem; border-top: 1px solid var(--grid); }
   h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; border-top: 1px solid var(--grid); padding-top: 1.2rem; } h3 { font-size: 1rem; }
   a { color: var(--series-1); }
-  nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; }
+  .headline { font-size: 1.1rem; font-weight: 600; margin: 0.5rem 0 1rem; overflow-wrap: anywhere; } h1, h2 { overflow-wrap: anywhere; }
   .badge { display: inline-block; font-size: 0.8rem; font-weight: 600; padding: 0 0.5em; border: 1px solid currentColor; border-radius: 1em; white-space: nowrap; vertical-align: middle; }
   .pass { color: var(--pass); } .fail { color: var(--fail); } .inconclusive { color: var(--open); }
   .scroll { overflow-x: auto; }
@@ -161,6 +174,7 @@ const PAGE_STYLE = `
   th, td { text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; vertical-align: top; }
   thead th { color: var(--muted); font-size: 0.875rem; }
   .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+  @media (max-width: 30rem) { th, td { padding-right: 0.5rem; font-size: 0.875rem; } }
   code, pre { font: 0.85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
   pre { background: var(--card); padding: 0.75rem; overflow-x: auto; border-radius: 6px; overflow-wrap: normal; }
   pre ins { background: var(--add); text-decoration: none; } pre del { background: var(--remove); text-decoration: none; } .meta { color: var(--muted); }
@@ -168,8 +182,10 @@ const PAGE_STYLE = `
   dt { color: var(--muted); font-size: 0.875rem; } dd { margin: 0; overflow-wrap: anywhere; }
   .failure, .note { border-left: 4px solid var(--fail); background: var(--card); padding: 0.5rem 0.75rem; margin: 0.5rem 0; overflow-wrap: anywhere; }
   .note { border-color: var(--open); }
-  figure { margin: 1rem 0; overflow-x: auto; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
-  svg { min-width: 32rem; max-width: 100%; height: auto; }
+  .group th { font-weight: 600; } .group td { color: var(--muted); }
+  .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0.5rem 2rem; align-items: start; }
+  figure { margin: 1rem 0; min-width: 0; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
+  svg { width: 100%; max-width: 30rem; height: auto; }
   details { margin: 0.5rem 0; } summary { cursor: pointer; }
   @media print { details { display: block; } }
 `;

@@ -1,6 +1,6 @@
 import { shorten, VERDICT_SIGN } from './format.ts';
 import { mermaid } from './mermaid.ts';
-import type { Block, GateRow, Section, Table } from './page.ts';
+import type { Block, GateRow, Page, Section, Table } from './page.ts';
 
 /** GitHub refuses a step's summary above 1 MiB; a little is left for what others add. */
 export const SUMMARY_BYTES = 2 ** 20 - 16 * 1024;
@@ -10,22 +10,34 @@ const MAX_CELL = 200;
 const MAX_LINES = 60;
 
 /**
- * The sections as GitHub Markdown: an overview of all gates, then each section with its charts (Mermaid) and folded
- * tables. What would pass `limit` bytes is left out, longest details first, and said.
+ * The page as GitHub Markdown: the headline, both models side by side, a row per step, then each section with its charts
+ * (Mermaid) and folded tables. What would pass `limit` bytes is left out, longest details first, and said.
  */
-export function markdownPage(title: string, sections: readonly Section[], limit = SUMMARY_BYTES): string {
-  const full = render(title, sections, true);
+export function markdownPage(page: Page, limit = SUMMARY_BYTES): string {
+  const full = render(page, true);
   if (byteLength(full) <= limit) return full;
   const note = '\n> Details are left out here, since GitHub ends a summary at 1 MiB; the receipts have them.\n';
-  const short = render(title, sections, false) + note;
+  const short = render(page, false) + note;
   if (byteLength(short) <= limit) return short;
   return `${cutLines(short, limit - byteLength(note))}${note}`;
 }
 
 /** A table in GitHub Markdown. Cells are plain text and come out as such. */
-export function markdownTable({ head, rows, numeric = [], code = [] }: Omit<Table, 'title'>): string {
-  const cells = (row: readonly string[]) =>
-    `| ${row.map((cell, column) => (code.includes(column) ? inlineCode(cell) : escapeMarkdown(shorten(cell, MAX_CELL)))).join(' | ')} |`;
+export function markdownTable({
+  head,
+  rows,
+  numeric = [],
+  code = [],
+  bold = [],
+}: Omit<Table, 'title'> & { bold?: readonly number[] }): string {
+  const cells = (row: readonly string[], index: number) => {
+    const texts = row.map((cell, column) => {
+      if (code.includes(column)) return inlineCode(cell);
+      const text = escapeMarkdown(shorten(cell, MAX_CELL));
+      return bold.includes(index) && column === 0 ? `**${text}**` : text;
+    });
+    return `| ${texts.join(' | ')} |`;
+  };
   const rule = `|${head.map((_, column) => (numeric.includes(column) ? '---:' : '---')).join('|')}|`;
   const shown = rows.slice(0, MAX_ROWS).map(cells);
   const rest = rows.length - shown.length;
@@ -65,27 +77,33 @@ export function codeBlock(text: string, language: string): string {
   return `${fence}${language}\n${text.replace(/\n+$/, '').split('\n').map(clean).join('\n')}\n${fence}`;
 }
 
-function render(title: string, sections: readonly Section[], details: boolean): string {
+function render({ title, headline, sections, skipped, failures }: Page, details: boolean): string {
   const parts = [`## ${escapeMarkdown(title)}`];
-  if (sections.length > 1) parts.push(overview(sections));
-  for (const section of sections) parts.push(...sectionParts(section, sections.length > 1, details));
+  if (headline !== undefined) {
+    parts.push(`**${ICONS[headline.verdict]} ${escapeMarkdown(shorten(headline.text, 1000))}**`);
+  }
+  parts.push(quoted('❌', failures));
+  const sides = sections.findLast((section) => section.sides !== undefined)?.sides;
+  if (sides !== undefined && sides.rows.length > 0) parts.push(markdownTable(sides));
+  const several = sections.length + skipped.length > 1;
+  if (several) parts.push(steps(sections, skipped));
+  for (const section of sections) parts.push(...sectionParts(section, several, details));
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
 }
 
-function overview(sections: readonly Section[]): string {
-  const rows = sections.flatMap((section): string[][] => {
-    const gated = section.gates.filter(({ verdict }) => verdict !== 'info');
-    if (gated.length === 0) {
-      const { name = '', figure = '' } = section.gates[0] ?? {};
-      return [[section.title, name, figure, '', VERDICT_SIGN[section.verdict]]];
-    }
-    return gated.map((gate, index) => [index === 0 ? section.title : '', ...gateCells(gate)]);
-  });
-  return markdownTable({ head: ['step', 'check', 'figure', 'limit', 'verdict'], rows, numeric: [2, 3] });
+const ICONS: Record<Section['verdict'], string> = { pass: '✅', fail: '❌', inconclusive: '⚠️' };
+
+function steps(sections: readonly Section[], skipped: Page['skipped']): string {
+  const rows = [
+    ...sections.map(({ title, gist, verdict }) => [title, gist, VERDICT_SIGN[verdict]]),
+    ...skipped.map(({ title, why }) => [title, why, VERDICT_SIGN.info]),
+  ];
+  return markdownTable({ head: ['step', 'what it came to', 'verdict'], rows });
 }
 
 function sectionParts(section: Section, nested: boolean, details: boolean): string[] {
-  const heading = `${nested ? '### ' : ''}${nested ? escapeMarkdown(section.title) : '**Verdict:**'} ${VERDICT_SIGN[section.verdict]}`;
+  // A page about one step has its verdict in the headline.
+  const heading = nested ? `### ${escapeMarkdown(section.title)} ${VERDICT_SIGN[section.verdict]}` : '';
   const gates = section.gates.length > 0 ? gateTable(section.gates) : '';
   const facts = section.facts
     .map(([label, value]) => `- ${escapeMarkdown(label)}: ${escapeMarkdown(value)}`)
@@ -109,11 +127,9 @@ function quoted(sign: string, sentences: readonly string[]): string {
 }
 
 function gateTable(gates: readonly GateRow[]): string {
-  return markdownTable({ head: ['check', 'figure', 'limit', 'verdict'], rows: gates.map(gateCells), numeric: [1, 2] });
-}
-
-function gateCells({ name, figure, limit, verdict }: GateRow): string[] {
-  return [name, figure, limit, VERDICT_SIGN[verdict]];
+  const rows = gates.map(({ name, figure, limit, verdict }) => [name, figure, limit, VERDICT_SIGN[verdict]]);
+  const bold = gates.flatMap(({ group }, index) => (group ? [index] : []));
+  return markdownTable({ head: ['check', 'figure', 'limit', 'verdict'], rows, numeric: [1, 2], bold });
 }
 
 function block({ title, language, text }: Block): string {

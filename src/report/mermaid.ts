@@ -1,5 +1,5 @@
-import { barLabels, chartNotes, limitIsNear, quantity, shorten } from './format.ts';
-import type { BarChart, Chart, TrendChart } from './page.ts';
+import { barLabels, chartNotes, nearLimit, quantity, shorten } from './format.ts';
+import type { BarChart, Chart, StripChart, TrendChart } from './page.ts';
 
 /** Bars that can be told apart in the width GitHub gives. */
 const MAX_BARS = 12;
@@ -12,21 +12,39 @@ const LIMIT_COLOUR = '#e5484d';
 
 /** The chart as Mermaid that GitHub draws; `undefined` for what Mermaid has no chart for, or where there is no data. */
 export function mermaid(chart: Chart): string | undefined {
-  if (chart.kind === 'runs') return undefined;
-  return chart.kind === 'bars' ? bars(chart) : trend(chart);
+  if (chart.kind === 'bars') return bars(chart);
+  if (chart.kind === 'trend') return trend(chart);
+  return chart.kind === 'strip' ? distances(chart) : undefined;
 }
 
-function bars({ title, unit, bars, limit }: BarChart): string | undefined {
-  const finite = bars.filter(({ value }) => Number.isFinite(value));
+function bars({ title, unit, bars: given }: BarChart): string | undefined {
+  const finite = given.filter(({ value }) => Number.isFinite(value));
   const shown = finite.slice(0, MAX_BARS);
   if (shown.length === 0) return undefined;
   const values = shown.map(({ value }) => value);
-  const near = limitIsNear(values, limit);
+  // A line here crosses all bars: it is drawn where it limits all of them, and otherwise named at those that it limits.
+  const limits = shown.map(({ limit }) => nearLimit(values, limit));
+  const shared = limits.every((limit) => limit === limits[0]) ? limits[0] : undefined;
+  const labelled = shown.map((bar, index) => ({ ...bar, limit: shared === undefined ? limits[index] : undefined }));
+  const labels = barLabels(labelled, MAX_LABEL).map(quoted);
+  const notes = chartNotes(shown, unit, finite.length);
   // The chart has no legend: the title says what the line is.
-  const labels = barLabels(shown, MAX_LABEL).map(quoted);
-  const notes = chartNotes(values, unit, limit, [shown.length, finite.length]);
-  const named = near ? `${title}${notes} (line: limit ${quantity(limit, unit)})` : `${title}${notes}`;
-  return chart('horizontal', named, labels, unit, values, 'bar', near ? limit : undefined);
+  const named = `${title}${notes}${shared === undefined ? '' : ` (line: limit ${quantity(shared, unit)})`}`;
+  return chart('horizontal', named, labels, unit, values, 'bar', shared);
+}
+
+/** The lowest end of each range by its distance from the ideal: bars from zero, where the values lie close together. */
+function distances({ title, unit, rows, ideal }: StripChart): string | undefined {
+  if (ideal === undefined) return undefined;
+  const away = (value: number) => Number(Math.abs(ideal - value).toPrecision(6));
+  const far = rows
+    .map(({ label, value, low, limit }) => ({
+      label,
+      value: away(low ?? value),
+      limit: limit === undefined ? undefined : away(limit),
+    }))
+    .sort((a, b) => b.value - a.value);
+  return bars({ kind: 'bars', title: `${title}, as ${ideal} − the lowest`, unit, bars: far });
 }
 
 function trend({ title, unit, points, limit }: TrendChart): string | undefined {

@@ -5,6 +5,10 @@ export interface Section {
   action: ActionName;
   title: string;
   verdict: Verdict;
+  /** What the step came to, in a few words, for a list of steps: `2 files, 1.07 GB, match`. */
+  gist: string;
+  /** The two models side by side. A page about several steps shows it once, above them all. */
+  sides?: Table;
   /** Each limit with the figure held against it; figures without a limit are `info`. */
   gates: GateRow[];
   /** A few things to know, as label and value. */
@@ -20,6 +24,29 @@ export interface Section {
   blocks: Block[];
 }
 
+/** What a page says first. */
+export interface Headline {
+  /** `3.97 × smaller · 3.41 × faster · 0.994 alike · promoted`, or why not, and what to do. */
+  text: string;
+  verdict: Verdict;
+}
+
+/** A step that was to come and did not. */
+export interface Skipped {
+  title: string;
+  why: string;
+}
+
+/** Steps in the order they ran, under one headline. */
+export interface Page {
+  title: string;
+  headline?: Headline;
+  sections: Section[];
+  skipped: Skipped[];
+  /** Why the whole ended, where no section says it. */
+  failures: string[];
+}
+
 /** A section without a verdict: what something is like. */
 export type Description = Pick<Section, 'title' | 'facts' | 'notes' | 'charts' | 'tables'>;
 
@@ -28,6 +55,8 @@ export interface GateRow {
   figure: string;
   limit: string;
   verdict: Verdict | 'info';
+  /** Names the rows below it, up to the next. */
+  group?: boolean;
 }
 
 export interface Table {
@@ -48,24 +77,38 @@ export interface Block {
   text: string;
 }
 
-export type Chart = BarChart | RunChart | TrendChart;
+export type Chart = BarChart | StripChart | RunChart | TrendChart | TradeChart;
 
-/** One bar per label, and a line for the limit. */
+/** One bar per label, from zero. A limit is drawn across the bars that it limits, and no others. */
 export interface BarChart {
   kind: 'bars';
   title: string;
   unit: string;
-  bars: { label: string; value: number }[];
-  limit?: number | undefined;
+  bars: { label: string; value: number; limit?: number | undefined }[];
 }
 
-/** Single measurements in the order they were made, one series per model. */
+/** One value per label with the range about it, on an axis that need not begin at zero, each against its own limit. */
+export interface StripChart {
+  kind: 'strip';
+  title: string;
+  unit: string;
+  rows: {
+    label: string;
+    value: number;
+    low?: number | undefined;
+    high?: number | undefined;
+    limit?: number | undefined;
+  }[];
+  /** The best that a value can be: where lines cannot show a range, bars show the distance from it. */
+  ideal?: number;
+}
+
+/** Single measurements in the order they were made with their median, one series per model. */
 export interface RunChart {
   kind: 'runs';
   title: string;
   unit: string;
   series: { name: string; values: number[] }[];
-  limit?: number | undefined;
 }
 
 /** A figure over past runs. */
@@ -74,5 +117,16 @@ export interface TrendChart {
   title: string;
   unit: string;
   points: { label: string; value: number }[];
+  limit?: number | undefined;
+}
+
+/** What was tried, by what is gained and what is kept: better lies to the right and up. */
+export interface TradeChart {
+  kind: 'trade';
+  title: string;
+  x: string;
+  y: string;
+  points: { label: string; x: number; y: number; chosen: boolean }[];
+  /** Of what is kept. */
   limit?: number | undefined;
 }

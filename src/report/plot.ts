@@ -2,8 +2,8 @@ import { BarChart as Bars, LineChart as Lines, ScatterChart as Scatter } from 'e
 import { GridSimpleComponent, LegendPlainComponent, MarkLineComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
-import { barLabels, chartNotes, limitIsNear, number } from './format.ts';
-import type { BarChart, Chart, RunChart, TrendChart } from './page.ts';
+import { barLabels, chartNotes, clipAt, nearLimit, number, quantile, quantity } from './format.ts';
+import type { BarChart, Chart, RunChart, StripChart, TradeChart, TrendChart } from './page.ts';
 
 /** Colours by what they are for; the page or the file that holds the plot says what they are in light and dark. */
 export const PLOT_STYLE = `
@@ -12,7 +12,8 @@ export const PLOT_STYLE = `
     :root { --ink: #f0f6fc; --muted: #9198a1; --grid: #3d444d; --series-1: #4493f8; --series-2: #db6d28; --limit: #f85149; }
   }`;
 
-const WIDTH = 720;
+/** Two lie side by side on a wide page, and one is still legible at the width of a phone. */
+const WIDTH = 480;
 /** Without quotes: echarts puts it into an attribute as it is. */
 const FONT = 'system-ui, -apple-system, Segoe UI, sans-serif';
 /** The margins hold the axis labels too. */
@@ -20,7 +21,7 @@ const FIT_LABELS = { outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' } 
 const SERIES = ['var(--series-1)', 'var(--series-2)'];
 const MAX_BARS = 20;
 /** Letters of a bar's label that its margin holds. */
-const MAX_LABEL = 34;
+const MAX_LABEL = 26;
 
 /**
  * The chart as an SVG element, drawn by echarts without a browser. Its colours are variables: put `PLOT_STYLE` into the
@@ -28,7 +29,7 @@ const MAX_LABEL = 34;
  * @param id is unique on the page; names inside the element begin with it.
  */
 export function plotElement(chart: Chart, id: string): string | undefined {
-  const drawn = chart.kind === 'bars' ? bars(chart) : chart.kind === 'runs' ? runs(chart) : trend(chart);
+  const drawn = draw(chart);
   if (drawn === undefined) return undefined;
   echarts.use([Bars, Lines, Scatter, GridSimpleComponent, LegendPlainComponent, MarkLineComponent, SVGRenderer]);
   const canvas = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: drawn.height });
@@ -52,53 +53,115 @@ export function plotFile(chart: Chart): string | undefined {
 
 type Drawn = { height: number; option: Parameters<ReturnType<typeof echarts.init>['setOption']>[0] } | undefined;
 
-/** The chart's title, with what its picture leaves out. */
-export function plotTitle(chart: Chart): string {
-  if (chart.kind === 'trend') return chart.title;
-  const values =
-    chart.kind === 'bars' ? finiteBars(chart).map(({ value }) => value) : chart.series.flatMap((each) => each.values);
-  const shown = chart.kind === 'bars' ? values.slice(0, MAX_BARS) : values;
-  return chart.title + chartNotes(shown, chart.unit, chart.limit, [shown.length, values.length]);
+function draw(chart: Chart): Drawn {
+  switch (chart.kind) {
+    case 'bars':
+      return bars(chart);
+    case 'strip':
+      return strip(chart);
+    case 'runs':
+      return runs(chart);
+    case 'trend':
+      return trend(chart);
+    case 'trade':
+      return trade(chart);
+  }
 }
 
-const finiteBars = ({ bars }: BarChart) => bars.filter(({ value }) => Number.isFinite(value));
+/** The chart's title, with what its picture leaves out. */
+export function plotTitle(chart: Chart): string {
+  const { title } = chart;
+  if (chart.kind === 'bars') {
+    const all = finite(chart.bars);
+    return title + chartNotes(all.slice(0, MAX_BARS), chart.unit, all.length);
+  }
+  if (chart.kind === 'strip') {
+    const all = finite(chart.rows);
+    const count = Math.min(all.length, MAX_BARS);
+    return count < all.length ? `${title} (the first ${count} of ${all.length})` : title;
+  }
+  if (chart.kind !== 'runs') return title;
+  const end = clipAt(chart.series);
+  if (end === undefined) return title;
+  const [highest, beyond] = [
+    Math.max(...chart.series.flatMap(({ values }) => values)),
+    chart.series.flatMap(({ values }) => values.filter((value) => value > end)).length,
+  ];
+  return `${title} (${beyond} at the upper edge ${beyond === 1 ? 'is' : 'are'} beyond the scale, up to ${quantity(highest, chart.unit)})`;
+}
+
+function finite<Row extends { value: number }>(rows: readonly Row[]): Row[] {
+  return rows.filter(({ value }) => Number.isFinite(value));
+}
 
 function bars(chart: BarChart): Drawn {
-  const { unit } = chart;
-  const shown = finiteBars(chart).slice(0, MAX_BARS);
+  const shown = finite(chart.bars).slice(0, MAX_BARS);
   if (shown.length === 0) return undefined;
   const values = shown.map(({ value }) => value);
-  const limit = limitIsNear(values, chart.limit) ? chart.limit : undefined;
+  const limits = shown.map(({ limit }) => nearLimit(values, limit));
+  const drawn = shown.map((bar, index) => ({ ...bar, limit: limits[index] }));
   const option = {
-    grid: { left: 16, right: 40, top: limit === undefined ? 12 : 34, bottom: 28, ...FIT_LABELS },
-    xAxis: { ...valueAxis(unit, 'middle', 28), ...reaching(values, limit) },
+    grid: { left: 24, right: 24, top: 12, bottom: 28, ...FIT_LABELS },
+    xAxis: { ...valueAxis(chart.unit, 'middle', 28), ...reaching(values, limits) },
+    yAxis: { ...categoryAxis(barLabels(drawn, MAX_LABEL)), inverse: true },
+    series: [{ type: 'bar', barMaxWidth: 20, data: values, itemStyle: { color: SERIES[0] } }, limitTicks(limits)],
+  };
+  return { height: 62 + 36 * shown.length, option };
+}
+
+function strip(chart: StripChart): Drawn {
+  const shown = finite(chart.rows).slice(0, MAX_BARS);
+  if (shown.length === 0) return undefined;
+  const ends = shown.flatMap(({ value, low, high, limit }) => [value, low ?? value, high ?? value, limit ?? value]);
+  const option = {
+    grid: { left: 24, right: 24, top: 12, bottom: 28, ...FIT_LABELS },
+    xAxis: {
+      ...valueAxis(chart.unit, 'middle', 28),
+      ...around([...ends, ...(chart.ideal === undefined ? [] : [chart.ideal])], chart.ideal),
+    },
     yAxis: { ...categoryAxis(barLabels(shown, MAX_LABEL)), inverse: true },
     series: [
       {
-        type: 'bar',
-        barMaxWidth: 22,
-        data: values,
+        type: 'scatter',
+        symbolSize: 11,
         itemStyle: { color: SERIES[0] },
-        ...limitLine('xAxis', limit, unit),
+        data: shown.map(({ value }, row) => [value, row]),
+        markLine: {
+          symbol: 'rect',
+          symbolSize: [2, 10],
+          silent: true,
+          animation: false,
+          label: { show: false },
+          lineStyle: { color: SERIES[0], type: 'solid' as const, width: 3, opacity: 0.6 },
+          data: shown.flatMap(({ value, low = value, high = value }, row) =>
+            low < high ? [[{ coord: [low, row] }, { coord: [high, row] }] as [object, object]] : [],
+          ),
+        },
       },
+      limitTicks(shown.map(({ limit }) => limit)),
     ],
   };
-  return { height: 66 + (limit === undefined ? 0 : 22) + 34 * shown.length, option };
+  return { height: 62 + 36 * shown.length, option };
 }
 
-function runs({ series, unit, limit: given }: RunChart): Drawn {
+/** A stroke across each bar or row that has a limit; its label says which. */
+function limitTicks(limits: readonly (number | undefined)[]) {
+  return {
+    type: 'scatter',
+    symbol: 'rect',
+    symbolSize: [2.5, 30],
+    itemStyle: { color: 'var(--limit)' },
+    z: 5,
+    data: limits.flatMap((limit, row) => (limit === undefined ? [] : [[limit, row]])),
+  };
+}
+
+function runs({ series, unit }: RunChart): Drawn {
   const shown = series.filter(({ values }) => values.length > 0);
   if (shown.length === 0) return undefined;
-  const all = shown.flatMap(({ values }) => values);
-  const limit = limitIsNear(all, given) ? given : undefined;
+  const end = clipAt(shown);
   const option = {
-    grid: {
-      left: 16,
-      right: limit === undefined ? 30 : 130,
-      top: shown.length > 1 ? 56 : 32,
-      bottom: 28,
-      ...FIT_LABELS,
-    },
+    grid: { left: 12, right: 76, top: shown.length > 1 ? 56 : 32, bottom: 28, ...FIT_LABELS },
     legend: { show: shown.length > 1, top: 0, left: 0, itemGap: 24, textStyle: { color: 'var(--ink)' }, itemWidth: 12 },
     xAxis: {
       ...valueAxis('run', 'middle', 28),
@@ -106,7 +169,7 @@ function runs({ series, unit, limit: given }: RunChart): Drawn {
       minInterval: 1,
       max: Math.max(2, ...shown.map(({ values }) => values.length)),
     },
-    yAxis: { ...valueAxis(unit, 'end', 12), min: 0, ...reaching(all, limit) },
+    yAxis: { ...valueAxis(unit, 'end', 12), min: 0, ...(end === undefined ? {} : { max: roundUp(end) }) },
     series: shown.map(({ name, values }, index) => ({
       name,
       type: 'scatter',
@@ -114,9 +177,49 @@ function runs({ series, unit, limit: given }: RunChart): Drawn {
       symbol: index === 0 ? 'circle' : 'diamond',
       symbolSize: 7,
       itemStyle: { color: SERIES[index % SERIES.length], opacity: 0.8 },
-      data: values.map((value, run) => [run + 1, value]),
-      ...(index === 0 ? limitLine('yAxis', limit, unit) : {}),
+      data: values.map((value, run) => [run + 1, end === undefined ? value : Math.min(value, roundUp(end))]),
+      markLine: {
+        symbol: 'none',
+        silent: true,
+        lineStyle: { color: SERIES[index % SERIES.length], type: 'solid' as const, width: 1.5 },
+        label: {
+          color: SERIES[index % SERIES.length],
+          textBorderWidth: 0,
+          position: 'end' as const,
+          formatter: () => `P50 ${number(quantile(values, 0.5))}`,
+        },
+        data: [{ yAxis: quantile(values, 0.5) }],
+      },
     })),
+  };
+  return { height: 300, option };
+}
+
+function trade({ points, x, y, limit }: TradeChart): Drawn {
+  const shown = points.filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
+  if (shown.length < 2) return undefined;
+  const of = (chosen: boolean) => shown.filter((point) => point.chosen === chosen);
+  const label = { show: true, position: 'top' as const, color: 'var(--ink)', textBorderWidth: 0, fontSize: 12 };
+  const series = (chosen: boolean) => ({
+    type: 'scatter',
+    symbol: chosen ? 'diamond' : 'circle',
+    symbolSize: chosen ? 15 : 9,
+    itemStyle: { color: SERIES[chosen ? 1 : 0] },
+    labelLayout: { hideOverlap: true },
+    data: of(chosen).map((point) => ({
+      value: [point.x, point.y],
+      label: { ...label, formatter: () => `${point.label}${chosen ? ' (chosen)' : ''}` },
+    })),
+    ...(chosen ? limitLine(limit) : {}),
+  });
+  const option = {
+    grid: { left: 12, right: limit === undefined ? 40 : 76, top: 44, bottom: 28, ...FIT_LABELS },
+    xAxis: { ...valueAxis(x, 'middle', 28), ...around(shown.map((point) => point.x)) },
+    yAxis: {
+      ...valueAxis(y, 'end', 12),
+      ...around([...shown.map((point) => point.y), ...(limit === undefined ? [] : [limit])]),
+    },
+    series: [series(false), series(true)],
   };
   return { height: 320, option };
 }
@@ -125,7 +228,7 @@ function trend({ points, unit, limit }: TrendChart): Drawn {
   const shown = points.filter(({ value }) => Number.isFinite(value));
   if (shown.length < 2) return undefined;
   const option = {
-    grid: { left: 16, right: limit === undefined ? 40 : 130, top: 44, bottom: 16, ...FIT_LABELS },
+    grid: { left: 16, right: limit === undefined ? 40 : 84, top: 44, bottom: 16, ...FIT_LABELS },
     xAxis: { ...categoryAxis(shown.map(({ label }) => label)), boundaryGap: false },
     yAxis: {
       ...valueAxis(unit, 'end', 12),
@@ -139,25 +242,29 @@ function trend({ points, unit, limit }: TrendChart): Drawn {
         data: shown.map(({ value }) => value),
         itemStyle: { color: SERIES[0] },
         lineStyle: { color: SERIES[0], width: 2 },
-        ...limitLine('yAxis', limit, unit),
+        ...limitLine(limit),
       },
     ],
   };
   return { height: 280, option };
 }
 
-/** An axis that the limit lies on, where the values alone would not reach it. */
-function reaching(values: readonly number[], limit: number | undefined) {
-  return limit !== undefined && limit > Math.max(...values) ? { max: roundUp(1.05 * limit) } : {};
+/** An axis that all limits lie on, where the values alone would not reach them. */
+function reaching(values: readonly number[], limits: readonly (number | undefined)[]) {
+  const highest = Math.max(...limits.map((limit) => limit ?? Number.NEGATIVE_INFINITY));
+  return highest > 0.9 * Math.max(...values) ? { max: roundUp(1.15 * highest) } : {};
 }
 
-/** An axis about the values: a trend shows what changes, and nothing where nothing does. */
-function around(values: readonly number[]) {
+/** An axis about the values, no further than `end`: it shows what changes, and nothing where nothing does. */
+function around(values: readonly number[], end = Number.POSITIVE_INFINITY) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = 0.1 * (high - low) || 0.01 * Math.abs(high) || 1;
   const step = 10 ** Math.floor(Math.log10(margin));
   const tidy = (value: number) => Number(value.toPrecision(12));
-  return { min: tidy(Math.floor((low - margin) / step) * step), max: tidy(Math.ceil((high + margin) / step) * step) };
+  return {
+    min: tidy(Math.floor((low - margin) / step) * step),
+    max: Math.min(end, tidy(Math.ceil((high + margin) / step) * step)),
+  };
 }
 
 /** To two digits. */
@@ -193,21 +300,21 @@ function categoryAxis(labels: string[]) {
   };
 }
 
-function limitLine(axis: 'xAxis' | 'yAxis', limit: number | undefined, unit: string) {
+function limitLine(limit: number | undefined) {
   if (limit === undefined) return {};
   return {
     markLine: {
       symbol: 'none',
       silent: true,
       lineStyle: { color: 'var(--limit)', type: 'dashed' as const, width: 2 },
+      // Right of the plot: beside what is drawn, not on it.
       label: {
         color: 'var(--limit)',
         textBorderWidth: 0,
-        // Above the bars (whose axis runs downwards) or right of the plot: beside what is drawn, not on it.
-        position: axis === 'xAxis' ? ('start' as const) : ('end' as const),
-        formatter: `limit ${number(limit)} ${unit}`.trimEnd(),
+        position: 'end' as const,
+        formatter: () => `limit ${number(limit)}`,
       },
-      data: [{ [axis]: limit }],
+      data: [{ yAxis: limit }],
     },
   };
 }

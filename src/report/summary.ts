@@ -1,26 +1,42 @@
 import type { Receipt } from '../receipt/index.ts';
+import { headlineOf, skippedSteps } from './headline.ts';
 import { markdownPage } from './markdown.ts';
+import type { Page } from './page.ts';
 import { modelName } from './sections/base.ts';
 import { sectionOf } from './sections/index.ts';
 
 /** The job summary of one action: GitHub Markdown with Mermaid charts, below 1 MiB. */
 export function actionSummary(receipt: Receipt): string {
-  const section = sectionOf(receipt);
-  return markdownPage(titleOf(section.title, receipt), [section]);
+  return markdownPage(pageOf([receipt]));
 }
 
-/** The job summary of several actions on one model, in the order given: all gates in one table, then each action. */
-export function pipelineSummary(receipts: readonly Receipt[], title = pipelineTitle(receipts)): string {
-  return markdownPage(title, receipts.map(sectionOf));
+/**
+ * The job summary of several actions on one model, in the order given: the answer, both models side by side, a row per
+ * step, then each action.
+ * @param failures why the chain ended, a sentence each.
+ */
+export function pipelineSummary(receipts: readonly Receipt[], failures: readonly string[] = []): string {
+  return markdownPage(pageOf(receipts, failures));
 }
 
-/** The title of a page about several receipts. */
-export function pipelineTitle(receipts: readonly Receipt[]): string {
+/** All that a page about these receipts says. */
+export function pageOf(receipts: readonly Receipt[], failures: readonly string[] = []): Page {
+  const sections = receipts.map(sectionOf);
+  const headline = headlineOf(receipts, sections, failures);
+  const told = new Set(sections.flatMap((section) => section.failures));
+  return {
+    title: pageTitle(receipts),
+    ...(headline === undefined ? {} : { headline }),
+    sections,
+    skipped: skippedSteps(receipts, failures),
+    failures: failures.filter((failure) => !told.has(failure) && !headline?.text.includes(failure)),
+  };
+}
+
+function pageTitle(receipts: readonly Receipt[]): string {
   const named = receipts.find(({ action }) => action === 'quantize') ?? receipts[0];
-  return named === undefined ? 'No receipts' : titleOf(receipts.length > 1 ? 'Report' : sectionOf(named).title, named);
-}
-
-function titleOf(what: string, receipt: Receipt): string {
-  const name = modelName(receipt);
+  if (named === undefined) return 'No receipts';
+  const what = receipts.length > 1 ? 'Report' : sectionOf(named).title;
+  const name = modelName(named);
   return name === '' ? what : `${what}: ${name}`;
 }

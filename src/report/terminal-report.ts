@@ -4,7 +4,7 @@ import { terminalTable } from './terminal.ts';
 
 /** What a receipt says, for a terminal: figures against their limits, what was found, tables that are shown at once. */
 export function terminalReport(receipt: Receipt): string {
-  const { title, verdict, gates, facts, failures, notes, tables } = sectionOf(receipt);
+  const { title, verdict, gates, facts, failures, notes, tables, sides } = sectionOf(receipt);
   const rows = gates.map(({ name, figure, limit, verdict: each }) => [
     name,
     figure,
@@ -16,7 +16,7 @@ export function terminalReport(receipt: Receipt): string {
     gates.length > 0 ? [terminalTable({ head: ['check', 'figure', 'limit', 'verdict'], rows, numeric: [1, 2] })] : [],
     facts.map(([label, value]) => `${label.padEnd(width)}  ${logLine(value)}`),
     [...failures, ...notes].map((sentence) => `- ${logLine(sentence)}`),
-    ...tables
+    ...[...(sides === undefined ? [] : [sides]), ...tables]
       .filter(({ open, rows: each }) => open && each.length > 0)
       .map((table) => [table.title, terminalTable(table)]),
   ];

@@ -29,13 +29,12 @@ describe('the summary of one action', () => {
     expect(summary).toContain('| P50 latency | 2610 ms | ≤ 2500 ms | ❌ fail |');
     expect(summary).toContain('| Load time | 4210 ms | ≤ 15000 ms | ✅ pass |');
     expect(summary).toContain('| P95 latency | 2790 ms |  | – |');
-    expect(summary).toContain('| Integrity |  |  | ✅ pass |');
+    expect(summary).toContain('| **Integrity** | passed |  | ✅ pass |');
     expect(summary).toContain('> ❌ P50 latency is 2610.2 ms, over the limit');
   });
 
   it('charts latency, sizes and the error of each layer', () => {
-    expect(actionSummary(samples.validate)).toContain('"P50: 2610"');
-    expect(actionSummary(samples.quantize)).toContain('x-axis ["before: 4290", "after: 1080"]');
+    expect(actionSummary(samples.validate)).toContain('"P50: 2610 (limit 2500)"');
     const compare = actionSummary(samples.compare);
     expect(compare).toContain('title "Error that each layer introduces, relative to its output"');
     expect(compare).toContain('```yaml\nexclude-nodes: |\n  /encoder/layers.0/self_attn/q_proj/MatMul\n```');
@@ -75,10 +74,12 @@ describe('the summary of one action', () => {
   });
 
   it('draws no limit that is far beyond what was measured, and says so', () => {
-    const bars = { kind: 'bars' as const, title: 'Latency', unit: 'ms', bars: [{ label: 'P50', value: 10 }] };
-    expect(mermaid({ ...bars, limit: 35 })).toContain('title "Latency (line: limit 35 ms)"');
-    expect(plotFile({ ...bars, limit: 35 })).toContain('limit 35 ms');
-    const far = { ...bars, limit: 2500 };
+    const bars = (limit: number) => {
+      return { kind: 'bars' as const, title: 'Latency', unit: 'ms', bars: [{ label: 'P50', value: 10, limit }] };
+    };
+    expect(mermaid(bars(35))).toContain('title "Latency (line: limit 35 ms)"');
+    expect(plotFile(bars(35))).toContain('limit 35');
+    const far = bars(2500);
     expect(mermaid(far)).toContain('title "Latency (limit 2500 ms, beyond the scale)"');
     expect(mermaid(far)).not.toContain('  line [');
     expect(plotFile(far)).toContain('aria-label="Latency (limit 2500 ms, beyond the scale)"');
@@ -93,12 +94,38 @@ describe('the summary of one action', () => {
 });
 
 describe('the summary of the pipeline', () => {
-  it('begins with all gates of all actions', () => {
-    const [overview] = pipelineSummary(all).split('### ');
-    for (const name of ['Quantize', 'Checksum', 'Validate', 'Compare', 'Promote'])
-      expect(overview).toContain(`| ${name} |`);
-    expect(overview).toContain('| Compare | Cosine similarity | 0.99381 | ≥ 0.98 | ✅ pass |');
-    expect(overview).not.toContain('Peak memory');
+  it('begins with the answer, both models side by side, and a row with content for each step', () => {
+    const [top = ''] = pipelineSummary(all).split('### ');
+    expect(top).toContain('**❌ 4.0 × smaller · 3.4 × faster · 0.994 alike · promoted**');
+    expect(top).toContain('|  | FP32 | INT8 | Δ |');
+    expect(top).toContain('| size on disk | 4.29 GB | 1.08 GB | −74.8 % |');
+    expect(top).toMatch(/\| P95 latency \| \d+ ms \| \d+ ms \| −70\.7 % \|/);
+    expect(top).toContain('| Checksum, verified | 2 files, 1.08 GB, match | ✅ pass |');
+    expect(top).toContain('| Validate | 4 passed, 1 failed, P50 2610 ms | ❌ fail |');
+    expect(top).toContain('| Compare | Cosine similarity 0.99381 \\(≥ 0.98\\), ');
+  });
+
+  it('says why a model is not promoted, by the first figure that failed, and which steps did not run', () => {
+    const { quantize, checksum, validate } = samples;
+    const asked = { ...quantize, inputs: { ...quantize.inputs, config: 'sarai.yaml', delivery: 'file' } };
+    const [top = ''] = pipelineSummary([asked, checksum, validate]).split('### ');
+    expect(top).toContain(
+      '**❌ 4.0 × smaller · not promoted because P50 latency is 2610.2 ms, over the limit of 2500 ms',
+    );
+    expect(top).toContain('warm the model up');
+    expect(top).toContain('| Compare | skipped: a step before it did not pass | – |');
+    expect(top).toContain('| Promote | skipped: a step before it did not pass | – |');
+    // What no receipt says is said too.
+    const ended = htmlReport([asked], ['validate: There is no sample in samples/: name a folder that has some.']);
+    expect(ended).toContain('not promoted because validate: There is no sample in samples/');
+    expect(ended).toContain('<th scope="row">Validate</th><td>skipped');
+  });
+
+  it('names two models of which no receipt tells the precision by their files', () => {
+    expect(actionSummary(samples.compare)).toContain('|  | FP32 | INT8 | Δ |');
+    const { method: _, ...inputs } = samples.compare.inputs;
+    const alone = actionSummary({ ...samples.compare, inputs });
+    expect(alone).toContain('|  | agi\\_audio\\_core.onnx | agi\\_audio\\_core\\_int8.onnx | Δ |');
   });
 
   it('stays below what GitHub takes, whatever the model', () => {
@@ -188,7 +215,7 @@ describe('report.html', () => {
     for (const plot of plots) expect(plot).toMatch(/role="img" aria-label="[^"]+"/);
     expect(html).toContain('var(--series-1)');
     expect(html).toContain('prefers-color-scheme: dark');
-    expect(html).toContain('limit 2500 ms');
+    expect(html).toContain('limit 2500');
   });
 
   it('is the same for the same receipts, with no id twice', () => {
@@ -229,7 +256,7 @@ describe('any receipt', () => {
 
 describe('a plot', () => {
   const charts: Chart[] = [
-    { kind: 'bars', title: 'b', unit: 'ms', bars: [{ label: 'a & <b>', value: 3 }], limit: 2 },
+    { kind: 'bars', title: 'b', unit: 'ms', bars: [{ label: 'a & <b>', value: 3, limit: 2 }] },
     {
       kind: 'runs',
       title: 'r',
@@ -238,7 +265,24 @@ describe('a plot', () => {
         { name: 'x', values: [1, 2, 3] },
         { name: 'y', values: [2, 3] },
       ],
-      limit: 2.5,
+    },
+    {
+      kind: 'strip',
+      title: 's',
+      unit: 'cosine',
+      rows: [{ label: 'a & <b>', value: 0.99, low: 0.98, limit: 0.97 }],
+      ideal: 1,
+    },
+    {
+      kind: 'trade',
+      title: 'p',
+      x: 'faster',
+      y: 'alike',
+      points: [
+        { label: '{a|<b>}', x: 1, y: 0.9, chosen: false },
+        { label: 'static', x: 2, y: 0.99, chosen: true },
+      ],
+      limit: 0.98,
     },
     {
       kind: 'trend',
@@ -272,6 +316,51 @@ describe('a plot', () => {
   it('of nothing is none', () => {
     expect(plotFile({ kind: 'bars', title: 'b', unit: '', bars: [] })).toBeUndefined();
     expect(plotFile({ kind: 'runs', title: 'r', unit: '', series: [] })).toBeUndefined();
+  });
+});
+
+describe('a limit', () => {
+  it('crosses only what it limits', () => {
+    const bars = (first: number | undefined) => ({
+      kind: 'bars' as const,
+      title: 'Memory',
+      unit: 'GB',
+      bars: [
+        { label: 'base', value: 2, limit: first },
+        { label: 'peak', value: 3, limit: 3.5 },
+      ],
+    });
+    const some = mermaid(bars(undefined));
+    expect(some).toContain('x-axis ["base: 2", "peak: 3 (limit 3.5)"]');
+    expect(some).not.toContain('  line [');
+    expect(mermaid(bars(3.5))).toContain('  line [3.5, 3.5]');
+    const strokes = (limit: number | undefined) => (plotFile(bars(limit)) ?? '').match(/var\(--limit\)/g)?.length ?? 0;
+    expect(strokes(3.5)).toBeGreaterThan(strokes(undefined));
+  });
+});
+
+describe('timed runs', () => {
+  it('are clipped where a few press the others to the floor, and those are counted', () => {
+    const values = [...Array.from({ length: 30 }, (_, run) => 10 + (run % 3)), 400, 900];
+    const svg = plotFile({ kind: 'runs', title: 'Runs', unit: 'ms', series: [{ name: 'x', values }] }) ?? '';
+    expect(svg).toContain('aria-label="Runs (2 at the upper edge are beyond the scale, up to 900 ms)"');
+    expect(svg).toContain('P50 11');
+    expect(svg).not.toMatch(/>(400|900|1000)</);
+  });
+});
+
+describe('a search of methods', () => {
+  it('is drawn by what is gained and what is kept, with the choice marked', () => {
+    const trial = (form: string, slowdown: number, similarity: number) => {
+      return { name: form, form, similarity, slowdown: { value: slowdown }, sizeRatio: 0.26 };
+    };
+    const trials = [trial('dynamic', 0.5, 0.97), trial('<b>static</b>', 0.4, 0.99), trial('fp16', 0.9, 0.9999)];
+    const auto = { trials, chosen: { name: '<b>static</b>' }, gates: { minSimilarity: 0.98 } };
+    const results = { ...samples.quantize.results, auto };
+    const html = htmlReport([{ ...samples.quantize, results }]);
+    expect(html).toContain('&lt;b&gt;static&lt;/b&gt; (chosen)');
+    expect(html).toContain('What auto tried');
+    expect(html).toContain('limit 0.98');
   });
 });
 

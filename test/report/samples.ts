@@ -146,7 +146,7 @@ export function sampleReceipts(): Record<'quantize' | 'checksum' | 'validate' | 
     compare: createReceipt({
       ...base,
       action: 'compare',
-      inputs: { reference: 'models/onnx/agi_audio_core.onnx', model },
+      inputs: { reference: 'models/onnx/agi_audio_core.onnx', model, method: 'dynamic', bits: '8' },
       verdict: 'pass',
       results: {
         similarity: 0.99381,

@@ -9,6 +9,7 @@ export function baseSection(receipt: Receipt, title: string): Section {
     action: receipt.action,
     title,
     verdict: receipt.verdict,
+    gist: '',
     gates: [],
     facts: [],
     failures: sentences(failures),
@@ -19,9 +20,30 @@ export function baseSection(receipt: Receipt, title: string): Section {
   };
 }
 
+/** What the two models of a comparison are called. */
+export interface ModelNames {
+  source: string;
+  model: string;
+}
+
+/**
+ * By their precision, where a receipt says how the model was quantized (only FP32 weights are), and otherwise by their
+ * files.
+ */
+export function modelNames(receipt: Receipt): ModelNames {
+  const { method, bits, model, reference } = receipt.inputs;
+  if (method !== undefined) return { source: 'FP32', model: method === 'fp16' ? 'FP16' : `INT${bits ?? '8'}` };
+  const names = { source: fileName(reference ?? ''), model: fileName(model ?? '') };
+  return names.source === names.model ? { source: reference ?? '', model: model ?? '' } : names;
+}
+
+function fileName(file: string): string {
+  return file.split(/[\\/]/).at(-1) ?? '';
+}
+
 /** Name of the model that the receipt is about, for titles: its file name without folders. */
 export function modelName({ inputs, files, action }: Receipt): string {
   const name =
     (action === 'quantize' ? files.find(({ role }) => role === 'written')?.path : inputs.model) ?? files[0]?.path;
-  return name?.split(/[\\/]/).at(-1) ?? '';
+  return fileName(name ?? '');
 }

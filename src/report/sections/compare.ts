@@ -1,15 +1,20 @@
 import type { Receipt } from '../../receipt/index.ts';
-import { bytes, duration, number, quantity, share } from '../format.ts';
-import type { Chart, GateRow, Section, Table } from '../page.ts';
-import { baseSection } from './base.ts';
+import { bytes, duration, number, quantile, quantity, share } from '../format.ts';
+import type { Chart, GateRow, Section, StripChart, Table } from '../page.ts';
+import { baseSection, type ModelNames, modelNames } from './base.ts';
 import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';
 
 export function compareSection(receipt: Receipt): Section {
   const results = fields(receipt.results);
   const { gates, outputs, reference, model, speed, samples, worstSample, diagnosis, seconds } = results;
   const section = baseSection(receipt, 'Compare');
+  const names = modelNames(receipt);
+  section.sides = sides(fields(reference), fields(model), fields(speed), names);
   const held = list(gates).map(gateRow);
   section.gates = [...held, ...ungated(results, held)];
+  section.gist = (held.length > 0 ? held : section.gates.slice(0, 1))
+    .map(({ name, figure, limit }) => `${name} ${figure}${limit === '' ? '' : ` (${limit})`}`)
+    .join(', ');
   section.failures.push(
     ...list(gates).flatMap(({ verdict, sentence }) => (verdict === 'pass' ? [] : sentences([sentence]))),
   );
@@ -36,19 +41,14 @@ export function compareSection(receipt: Receipt): Section {
   ];
   section.facts.push(...facts.filter(([, value]) => value !== ''));
   section.charts.push(
-    ...sideChart('Size on disk, MB', 'MB', fields(reference).size, fields(model).size, 1e6),
-    ...sideChart('P50 latency over all runs, ms', 'ms', fields(reference).p50Ms, fields(model).p50Ms, 1),
-    ...sideChart('Resident memory, MB', 'MB', fields(reference).residentBytes, fields(model).residentBytes, 1e6),
-    ...pairChart(fields(speed)),
+    ...similarityStrip(list(outputs), list(gates)),
+    ...channelStrip(list(outputs)),
+    ...speedStrip(fields(speed), list(gates)),
+    ...pairChart(fields(speed), names),
     ...layerCharts(fields(diagnosis)),
     ...trendCharts(list(results.history), list(gates)),
   );
-  section.tables.push(
-    sides(fields(reference), fields(model)),
-    outputTable(list(outputs)),
-    ...channelTables(list(outputs)),
-    ...layerTables(fields(diagnosis)),
-  );
+  section.tables.push(outputTable(list(outputs)), ...channelTables(list(outputs)), ...layerTables(fields(diagnosis)));
   const exclude = sentences(fields(diagnosis).excludeNodes);
   if (exclude.length > 0) {
     const text = ['exclude-nodes: |', ...exclude.map((name) => `  ${name}`)].join('\n');
@@ -107,23 +107,58 @@ function ungated(results: Fields, gated: readonly GateRow[]): GateRow[] {
   });
 }
 
-function sideChart(title: string, unit: string, before: unknown, after: unknown, scale: number): Chart[] {
-  const [reference, model] = [numberOf(before), numberOf(after)];
-  if (reference === undefined || model === undefined) return [];
-  const bars = [
-    { label: 'reference', value: reference / scale },
-    { label: 'model', value: model / scale },
-  ];
-  return [{ kind: 'bars', title, unit, bars }];
+/** Each output: the mean over samples, and the range down to the worst sample. */
+function similarityStrip(outputs: readonly Fields[], gates: readonly Fields[]): StripChart[] {
+  const limit = numberOf(gates.find(({ name }) => name === 'similarity')?.limit);
+  const rows = outputs
+    .flatMap(({ name, similarity, worst }) => {
+      const value = numberOf(similarity);
+      if (value === undefined) return [];
+      return [{ label: textOf(name), value, low: numberOf(fields(worst).cosine), limit }];
+    })
+    .sort((a, b) => a.value - b.value);
+  if (rows.length === 0) return [];
+  const title = 'Similarity of each output: mean, and down to its worst sample';
+  return [{ kind: 'strip', title, unit: 'cosine', rows, ideal: 1 }];
 }
 
-function pairChart({ referenceMs, modelMs }: Fields): Chart[] {
+/** The channels that differ most, worst first. The limit is of their mean, so none is drawn here. */
+function channelStrip(outputs: readonly Fields[]): StripChart[] {
+  const rows = outputs
+    .flatMap(({ name, channels }) =>
+      list(channels).flatMap(({ axis, worst }) =>
+        list(worst).flatMap(({ index, cosine }) => {
+          const value = numberOf(cosine);
+          return value === undefined
+            ? []
+            : [{ label: `${textOf(name)}, axis ${textOf(axis)}, ${textOf(index)}`, value }];
+        }),
+      ),
+    )
+    .sort((a, b) => a.value - b.value);
+  if (rows.length === 0 || (rows[0]?.value ?? 1) >= ALIKE) return [];
+  return [
+    { kind: 'strip', title: 'Channels, the least alike first', unit: 'cosine', rows: rows.slice(0, 10), ideal: 1 },
+  ];
+}
+
+/** The speed-up with its 95 % interval against the limit. */
+function speedStrip({ speedup, interval }: Fields, gates: readonly Fields[]): StripChart[] {
+  const [value, low, high] = [numberOf(speedup), numberOf(fields(interval).low), numberOf(fields(interval).high)];
+  if (value === undefined || low === undefined || high === undefined) return [];
+  const limit = numberOf(gates.find(({ name }) => name === 'speedup')?.limit);
+  const row = { label: 'speed-up', value, low, high, limit };
+  const title = 'Speed-up over pairs, with its 95 % interval';
+  return [{ kind: 'strip', title, unit: '×', rows: [row, { label: 'no gain', value: 1 }] }];
+}
+
+function pairChart({ referenceMs, modelMs }: Fields, names: ModelNames): Chart[] {
   const series = [
-    { name: 'reference', values: numbers(referenceMs) },
-    { name: 'model', values: numbers(modelMs) },
+    { name: names.source, values: numbers(referenceMs) },
+    { name: names.model, values: numbers(modelMs) },
   ];
   if (series.some(({ values }) => values.length < 2)) return [];
-  return [{ kind: 'runs', title: 'Each timed run, in order, ms', unit: 'ms', series }];
+  return [{ kind: 'runs', title: 'Each timed run, in order', unit: 'ms', series }];
 }
 
 interface LayerRow {
@@ -213,26 +248,36 @@ function timeLabels(times: readonly string[]): string[] {
   return times.map((time, index) => `${time.slice(0, 10)} run ${index + 1}`);
 }
 
-function sides(reference: Fields, model: Fields): Table {
-  const row = (label: string, key: string, format: (value: number) => string) => [
-    label,
-    ...[reference, model].map((side) =>
-      numberOf(side[key]) === undefined ? '–' : format(numberOf(side[key]) as number),
-    ),
-  ];
+/** One row per figure that both models have: what it was, what it is, and by how much it changed. */
+function sides(reference: Fields, model: Fields, { referenceMs, modelMs }: Fields, names: ModelNames): Table {
+  const p95 = (runs: unknown) => (numbers(runs).length < 20 ? undefined : quantile(numbers(runs), 0.95));
   const ms = (value: number) => quantity(value, 'ms');
+  const row = (label: string, was: unknown, is: unknown, format: (value: number) => string): string[][] => {
+    const [before, after] = [numberOf(was), numberOf(is)];
+    if (before === undefined || after === undefined) return [];
+    return [[label, format(before), format(after), change(before, after)]];
+  };
   return {
     title: 'Side by side',
-    head: ['', 'reference', 'model'],
+    head: ['', names.source, names.model, 'Δ'],
     rows: [
-      row('size on disk', 'size', bytes),
-      row('load', 'loadMs', ms),
-      row('P50 latency, over all runs', 'p50Ms', ms),
-      row('resident memory', 'residentBytes', bytes),
-      row('peak memory', 'peakBytes', bytes),
+      ...row('size on disk', reference.size, model.size, bytes),
+      ...row('P50 latency', reference.p50Ms, model.p50Ms, ms),
+      ...row('P95 latency', p95(referenceMs), p95(modelMs), ms),
+      ...row('load', reference.loadMs, model.loadMs, ms),
+      ...row('resident memory', reference.residentBytes, model.residentBytes, bytes),
+      ...row('peak memory', reference.peakBytes, model.peakBytes, bytes),
     ],
-    numeric: [1, 2],
+    numeric: [1, 2, 3],
+    open: true,
   };
+}
+
+/** `−74.8 %`; none where there was nothing. */
+function change(before: number, after: number): string {
+  if (before === 0) return '–';
+  const percent = (100 * (after - before)) / before;
+  return `${percent < 0 ? '−' : '+'}${Math.abs(percent).toFixed(1)} %`;
 }
 
 /** The lowest channels of every axis, where one is far from its reference. */

@@ -13,6 +13,7 @@ export function configCheckSection(receipt: Receipt): Section {
   const others = findings.filter((finding) => !errors.includes(finding));
   section.failures.push(...errors.map(sentenceOf));
   section.notes.push(...others.map((finding) => `${textOf(finding.severity)}: ${sentenceOf(finding)}`));
+  section.gist = `${errors.length} ${errors.length === 1 ? 'error' : 'errors'}, ${others.length} other findings`;
   section.gates.push({ name: 'Errors', figure: `${errors.length}`, limit: '0', verdict: receipt.verdict });
   if (others.length > 0) {
     section.gates.push({ name: 'Other findings', figure: `${others.length}`, limit: '', verdict: 'info' });
@@ -39,15 +40,16 @@ function peakGate({ peakMb, limitMb }: Fields): GateRow[] {
 }
 
 function memoryChart(before: Fields, after: Fields): Chart {
+  const limitMb = numberOf(after.limitMb);
+  // The limit is of the peak.
+  const limit = limitMb === undefined ? undefined : limitMb / 1000;
   const bars = [
     { label: 'base before', mb: before.baseMb },
     { label: 'base', mb: after.baseMb },
-    { label: 'peak before', mb: before.peakMb },
-    { label: 'peak', mb: after.peakMb },
-  ].flatMap(({ label, mb }) => (numberOf(mb) === undefined ? [] : [{ label, value: (numberOf(mb) ?? 0) / 1000 }]));
-  const limitMb = numberOf(after.limitMb);
-  const limit = limitMb === undefined ? {} : { limit: limitMb / 1000 };
-  return { kind: 'bars', title: 'Memory of all models, GB', unit: 'GB', bars, ...limit };
+    { label: 'peak before', mb: before.peakMb, limit },
+    { label: 'peak', mb: after.peakMb, limit },
+  ].flatMap(({ mb, ...bar }) => (numberOf(mb) === undefined ? [] : [{ ...bar, value: (numberOf(mb) ?? 0) / 1000 }]));
+  return { kind: 'bars', title: 'Memory of all models', unit: 'GB', bars };
 }
 
 /** Components before and after, the totals, the limit, what stays free of the host's memory. */

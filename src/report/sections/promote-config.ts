@@ -20,6 +20,15 @@ export function promoteSection(receipt: Receipt): Section {
       verdict: ok === true ? 'pass' : 'fail',
     });
   }
+  const undone = list(steps).some(({ phase }) => phase === 'revert');
+  const [edit] = list(edits);
+  section.gist = [
+    typeof changed === 'boolean' ? `config ${changed ? 'changed' : 'unchanged'}` : '',
+    edit === undefined ? '' : `${textOf(edit.path)}: ${textOf(edit.after)}`,
+    undone ? 'taken back' : '',
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
   const facts: [string, string][] = [
     ['config', textOf(config)],
     ...list(edits).map(({ path, before, after }): [string, string] => [

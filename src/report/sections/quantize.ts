@@ -1,11 +1,11 @@
 import type { Receipt } from '../../receipt/index.ts';
 import { bytes, number, quantity } from '../format.ts';
-import type { Section } from '../page.ts';
+import type { Section, TradeChart } from '../page.ts';
 import { baseSection } from './base.ts';
 import { fields, list, numberOf, textOf } from './read.ts';
 
 export function quantizeSection(receipt: Receipt): Section {
-  const { method, sourceBytes, resultBytes, compressionRatio, nodesQuantized, weights, nodes } = fields(
+  const { method, sourceBytes, resultBytes, compressionRatio, nodesQuantized, weights, nodes, auto } = fields(
     receipt.results,
   );
   const section = baseSection(receipt, 'Quantize');
@@ -18,21 +18,20 @@ export function quantizeSection(receipt: Receipt): Section {
       limit: '',
       verdict: 'info',
     });
-    section.charts.push({
-      kind: 'bars',
-      title: 'Size on disk, MB',
-      unit: 'MB',
-      bars: [
-        { label: 'before', value: source / 1e6 },
-        { label: 'after', value: result / 1e6 },
-      ],
-    });
   }
   const ratio = numberOf(compressionRatio);
   if (ratio !== undefined) {
     section.gates.push({ name: 'Compression', figure: quantity(ratio, '×'), limit: '', verdict: 'info' });
   }
   section.facts.push(...weightFacts(fields(weights)));
+  section.gist = [
+    textOf(method),
+    ...(numberOf(nodesQuantized) === undefined ? [] : [`${textOf(nodesQuantized)} nodes`]),
+    ...(source === undefined || result === undefined ? [] : [`${bytes(source)} → ${bytes(result)}`]),
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
+  section.charts.push(...tradeCharts(auto));
   if (textOf(method) !== '') section.facts.push(['method', textOf(method)]);
   if (numberOf(nodesQuantized) !== undefined) section.facts.push(['nodes quantized', textOf(nodesQuantized)]);
   section.tables.push({
@@ -50,6 +49,21 @@ export function quantizeSection(receipt: Receipt): Section {
     code: [0],
   });
   return section;
+}
+
+/** What the search tried: how fast (or, untimed, how small) against how alike. */
+function tradeCharts(auto: unknown): TradeChart[] {
+  const { trials, chosen, gates } = fields(auto);
+  const timed = list(trials).some(({ slowdown }) => numberOf(fields(slowdown).value) !== undefined);
+  const points = list(trials).flatMap(({ name, form, similarity, slowdown, sizeRatio }) => {
+    const [y, cost] = [numberOf(similarity), numberOf(timed ? fields(slowdown).value : sizeRatio)];
+    if (y === undefined || y < 0 || cost === undefined || cost <= 0) return [];
+    return [{ label: textOf(form), x: 1 / cost, y, chosen: textOf(name) === textOf(fields(chosen).name) }];
+  });
+  if (points.length < 2) return [];
+  const limit = numberOf(fields(gates).minSimilarity);
+  const title = 'What auto tried: further right is better, and so is higher';
+  return [{ kind: 'trade', title, x: timed ? '× faster' : '× smaller', y: 'cosine similarity', points, limit }];
 }
 
 function weightFacts({ before, quantized, after }: Record<string, unknown>): [string, string][] {

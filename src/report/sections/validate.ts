@@ -13,6 +13,7 @@ export function validateSection(receipt: Receipt): Section {
     section.failures.push(...sentences(check.failures));
     section.notes.push(...sentences(check.findings));
   }
+  section.gist = gistOf(list(checks));
   // What leaves the verdict open stands where failures stand.
   if (receipt.verdict === 'inconclusive')
     section.failures.push(...list(checks).flatMap(({ open }) => sentences(list(open).map(({ sentence }) => sentence))));
@@ -42,13 +43,30 @@ export function validateSection(receipt: Receipt): Section {
   return section;
 }
 
+/** `5 checks passed, P50 17.5 ms` */
+function gistOf(checks: readonly Fields[]): string {
+  const count = (status: string) => checks.filter((check) => check.status === status).length;
+  const parts = (
+    [
+      ['pass', 'passed'],
+      ['fail', 'failed'],
+      ['inconclusive', 'undecided'],
+      ['skipped', 'skipped'],
+    ] as const
+  ).flatMap(([status, said]) => (count(status) > 0 ? [`${count(status)} ${said}`] : []));
+  const p50 = numberOf(
+    checks.flatMap(({ figures }) => list(figures)).find(({ name }) => name === 'P50 latency')?.value,
+  );
+  return [...parts, ...(p50 === undefined ? [] : [`P50 ${quantity(p50, 'ms')}`])].join(', ');
+}
+
 function tuningFact(now: Fields, best: Fields, gain: number | undefined): string {
   const p50 = (side: Fields) => quantity(numberOf(side.p50Ms), 'ms');
   if (gain === undefined || gain <= 1) return `nothing that was tried is faster than ${p50(now)}`;
   return `${quantity(gain, '×')} as fast with other session options: ${p50(best)} instead of ${p50(now)}`;
 }
 
-/** A row per figure, and one for the check itself where no figure's limit says its verdict. */
+/** A row for the check with its verdict, and below it one per figure, in the order people know. */
 function checkRows({ name, status, figures }: Fields): GateRow[] {
   const rows = list(figures).map((figure): GateRow => {
     const unit = textOf(figure.unit).replace(/^x$/, '×');
@@ -61,12 +79,32 @@ function checkRows({ name, status, figures }: Fields): GateRow[] {
       verdict: limit === undefined ? 'info' : verdictOf(figure.verdict ?? (within ? 'pass' : 'fail')),
     };
   });
-  const verdict = verdictOf(status);
-  if (rows.some((row) => row.verdict === verdict && verdict !== 'info')) return rows;
+  const rank = (row: GateRow) => {
+    const at = ORDER.indexOf(row.name);
+    return at < 0 ? ORDER.length : at;
+  };
   const label = textOf(name);
   const title = label.charAt(0).toUpperCase() + label.slice(1);
-  return [{ name: title, figure: textOf(status) === 'skipped' ? 'skipped' : '', limit: '', verdict }, ...rows];
+  const said = { pass: 'passed', fail: 'failed', inconclusive: 'undecided', skipped: 'skipped' }[textOf(status)] ?? '';
+  return [
+    { name: title, figure: said, limit: '', verdict: verdictOf(status), group: true },
+    ...rows.sort((a, b) => rank(a) - rank(b)),
+  ];
 }
+
+const ORDER = [
+  'Load time',
+  'Resident after loading',
+  'P50 latency',
+  'P90 latency',
+  'P95 latency',
+  'P99 latency',
+  'First run',
+  'Runs',
+  'Size on disk',
+  'Resident memory',
+  'Peak memory',
+];
 
 function verdictOf(value: unknown): GateRow['verdict'] {
   return value === 'pass' || value === 'fail' || value === 'inconclusive' ? value : 'info';
@@ -90,24 +128,25 @@ function windowTables(windows: readonly Fields[]): Table[] {
 function latencyCharts(timings: Fields, checks: readonly Fields[]): Section['charts'] {
   const bars = (
     [
-      ['first run', timings.firstMs],
-      ['P50', timings.p50],
-      ['P90', timings.p90],
-      ['P95', timings.p95],
-      ['P99', timings.p99],
+      ['P50', timings.p50, limitOf(checks, 'P50 latency')],
+      ['P90', timings.p90, undefined],
+      ['P95', timings.p95, limitOf(checks, 'P95 latency')],
+      ['P99', timings.p99, undefined],
+      ['first run', timings.firstMs, undefined],
     ] as const
-  ).flatMap(([label, value]) => (numberOf(value) === undefined ? [] : [{ label, value: numberOf(value) as number }]));
-  const limit = limitOf(checks, 'P50 latency');
+  ).flatMap(([label, value, limit]) => {
+    const figure = numberOf(value);
+    return figure === undefined ? [] : [{ label, value: figure, limit }];
+  });
   const runs = numbers(timings.runs);
   const charts: Section['charts'] = [];
-  if (bars.length > 0) charts.push({ kind: 'bars', title: 'Latency after warm-up, ms', unit: 'ms', bars, limit });
+  if (bars.length > 0) charts.push({ kind: 'bars', title: 'Latency after warm-up', unit: 'ms', bars });
   if (runs.length > 1) {
     charts.push({
       kind: 'runs',
-      title: 'Each run, in order, ms',
+      title: 'Each run, in order',
       unit: 'ms',
       series: [{ name: 'run', values: runs }],
-      limit,
     });
   }
   return charts;
@@ -116,16 +155,16 @@ function latencyCharts(timings: Fields, checks: readonly Fields[]): Section['cha
 function memoryChart(results: Fields, checks: readonly Fields[]): BarChart[] {
   const bars = (
     [
-      ['size on disk', results.sizeMb],
-      ['before the model', results.baselineMb],
-      ['resident', results.memoryMb],
-      ['peak', results.peakMemoryMb],
+      ['size on disk', results.sizeMb, limitOf(checks, 'Size on disk')],
+      ['before the model', results.baselineMb, undefined],
+      ['resident', results.memoryMb, limitOf(checks, 'Resident memory')],
+      ['peak', results.peakMemoryMb, limitOf(checks, 'Peak memory')],
     ] as const
-  ).flatMap(([label, value]) => (numberOf(value) === undefined ? [] : [{ label, value: numberOf(value) as number }]));
-  if (bars.length < 2) return [];
-  const limit = limitOf(checks, 'Resident memory');
-  const title = limit === undefined ? 'Size and memory, MB' : 'Size and memory, MB; the limit is for resident memory';
-  return [{ kind: 'bars', title, unit: 'MB', bars, limit }];
+  ).flatMap(([label, value, limit]) => {
+    const figure = numberOf(value);
+    return figure === undefined ? [] : [{ label, value: figure, limit }];
+  });
+  return bars.length < 2 ? [] : [{ kind: 'bars', title: 'Size and memory', unit: 'MB', bars }];
 }
 
 function limitOf(checks: readonly Fields[], name: string): number | undefined {

@@ -1,0 +1,94 @@
+import type { Receipt, Verdict } from '../receipt/index.ts';
+import { share } from './format.ts';
+import type { Headline, Section, Skipped } from './page.ts';
+import { fields, numberOf } from './sections/read.ts';
+
+/**
+ * The answer before all figures: how much smaller, how much faster, how alike, and whether the model is in use; if not,
+ * the first thing that stood in the way, with what to do about it.
+ * @param failures why the chain ended, where no receipt says so.
+ */
+export function headlineOf(
+  receipts: readonly Receipt[],
+  sections: readonly Section[],
+  failures: readonly string[],
+): Headline | undefined {
+  if (receipts.length === 0) return undefined;
+  const verdict = overall(sections, failures);
+  const parts = [...figures(receipts), ending(receipts, sections, failures, verdict)];
+  return { text: parts.filter((part) => part !== '').join(' · '), verdict };
+}
+
+/** The steps of a chain that was ended before them. */
+export function skippedSteps(receipts: readonly Receipt[], failures: readonly string[]): Skipped[] {
+  const quantize = receipts.find(({ action }) => action === 'quantize');
+  // Only a chain writes its promotion's inputs into its first receipt.
+  if (quantize === undefined || quantize.inputs.delivery === undefined) return [];
+  const made = new Set(receipts.map(({ action }) => action));
+  const failed = failures.length > 0 || receipts.some(({ verdict }) => verdict !== 'pass');
+  const why = failed ? 'skipped: a step before it did not pass' : 'skipped';
+  const steps = [
+    ['checksum', 'Checksum'],
+    ['validate', 'Validate'],
+    ['compare', 'Compare'],
+    ...((quantize.inputs.config ?? '') === '' ? [] : [['promote-config', 'Promote'] as const]),
+  ] as const;
+  return steps.flatMap(([action, title]) => (made.has(action) ? [] : [{ title, why }]));
+}
+
+function overall(sections: readonly Section[], failures: readonly string[]): Verdict {
+  const has = (wanted: Verdict) => sections.some(({ verdict }) => verdict === wanted);
+  if (has('fail') || (failures.length > 0 && !has('inconclusive'))) return 'fail';
+  return has('inconclusive') ? 'inconclusive' : 'pass';
+}
+
+function figures(receipts: readonly Receipt[]): string[] {
+  const results = (action: Receipt['action']) => fields(receipts.findLast((each) => each.action === action)?.results);
+  const compared = results('compare');
+  const [was, is] = [numberOf(fields(compared.reference).size), numberOf(fields(compared.model).size)];
+  const ratio = numberOf(results('quantize').compressionRatio) ?? (was && is ? was / is : undefined);
+  const similarity = numberOf(compared.similarity);
+  return [
+    ...times(ratio, 'smaller', 'larger'),
+    ...times(numberOf(fields(compared.speed).speedup), 'faster', 'slower'),
+    ...(similarity === undefined ? [] : [`${rounded(similarity)} alike`]),
+  ];
+}
+
+/** `3.9 × smaller`, or the other way about for a ratio below one. */
+function times(ratio: number | undefined, more: string, less: string): string[] {
+  if (ratio === undefined || ratio <= 0) return [];
+  return [ratio >= 1 ? `${ratio.toPrecision(2)} × ${more}` : `${(1 / ratio).toPrecision(2)} × ${less}`];
+}
+
+/** Three digits, without rounding up to 1 what is not. */
+function rounded(similarity: number): string {
+  return similarity < 1 && similarity > 0.9995 ? share(Math.floor(similarity * 1e5) / 1e5) : similarity.toFixed(3);
+}
+
+/** What became of the model. */
+function ending(
+  receipts: readonly Receipt[],
+  sections: readonly Section[],
+  failures: readonly string[],
+  verdict: Verdict,
+): string {
+  const promotion = receipts.findLast(
+    ({ action, inputs }) => action === 'promote-config' && inputs.mode !== 'check' && inputs.mode !== 'verify',
+  );
+  const back = promotion?.inputs.mode === 'rollback';
+  const done = back ? 'rolled back' : 'promoted';
+  if (promotion?.verdict === 'pass') {
+    const { changed } = fields(promotion.results);
+    if (promotion.inputs['dry-run'] === 'true') return `would be ${done}`;
+    return changed === false ? 'already in use' : done;
+  }
+  if (verdict === 'pass') return receipts.length > 1 ? 'all checks passed' : 'passed';
+  const [because] = [
+    ...sections.flatMap((section) => (section.verdict === 'pass' ? [] : section.failures)),
+    ...failures,
+  ];
+  const asked = promotion !== undefined || receipts.some(({ inputs }) => (inputs.config ?? '') !== '');
+  const not = asked ? `not ${done}` : verdict === 'fail' ? 'failed' : 'undecided';
+  return because === undefined ? not : `${not} because ${because}`;
+}
