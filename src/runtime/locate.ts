@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,13 +7,16 @@ import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import { downloadPackage, type Tarball } from './download.ts';
-import { readNpmConfig } from './npm-config.ts';
+import { type NpmConfig, readNpmConfig } from './npm-config.ts';
 import { RUNTIME_VERSION, TARBALLS, TREES } from './pins.ts';
+import { makeScratch } from './scratch.ts';
 import { digestTree } from './tree.ts';
 import type { RuntimeLocation } from './types.ts';
 
 /** A cache between runs, such as @actions/cache. Both may throw when the service is broken, which costs a download only. */
 export interface CacheService {
+  /** Where folders to keep are put together; the service finds one again only by the same path. */
+  readonly folder: string;
   /** Brings `folder` back; false where nothing is stored under `key`. */
   restore(folder: string, key: string): Promise<boolean>;
   save(folder: string, key: string): Promise<void>;
@@ -156,18 +159,16 @@ async function fromCaches(options: ResolveOptions): Promise<RuntimeLocation> {
     version: pins.version,
     source,
   });
-  if (await isIntact(folder, tree, log)) return location('tool-cache');
-  if (await restored(folder, tree, options, pins, log)) return location('cache');
-  await download(folder, tree, options, pins, log);
-  await options.cache?.save(folder, cacheKey(options, pins)).catch((error: unknown) => {
-    log.warning(
-      `The cache service did not take onnxruntime-node (${messageOf(error)}); the next run downloads it again.`,
-    );
-  });
-  return location('download');
+  if (await isIntact(folder, tree)) return location('tool-cache');
+  if (existsSync(folder)) log.warning(`${folder} is not the pinned onnxruntime-node and is replaced.`);
+  const source = await fill(folder, tree, options, pins, log);
+  return location(source);
 }
 
-/** `<tool cache>/<tool>/<version>/<arch>`, as @actions/tool-cache lays it out; outside a runner the user's cache folder. */
+/**
+ * `<tool cache>/<tool>/<version>/<arch>`, as @actions/tool-cache lays it out; outside a runner the user's cache folder.
+ * That library itself copies into a folder that others may be reading, and tells a terminal so in workflow commands.
+ */
 function toolCacheFolder(options: ResolveOptions, version: string): string {
   const env = options.env ?? process.env;
   const root = env.RUNNER_TOOL_CACHE || path.join(userCache(env), 'onnx-quantize-actions');
@@ -183,64 +184,134 @@ function userCache(env: NodeJS.ProcessEnv): string {
 const cacheKey = (options: ResolveOptions, { version }: Pins): string =>
   `onnxruntime-node-${version}-${target(options)}`;
 
-/** Whether `folder` holds just the pinned files; one that holds others is removed. */
-async function isIntact(folder: string, tree: string, log: Log): Promise<boolean> {
+/** Whether `folder` holds just the pinned files. */
+async function isIntact(folder: string, tree: string): Promise<boolean> {
   if (!existsSync(folder)) return false;
-  if ((await digestTree(folder)) === tree) return true;
-  log.warning(`${folder} is not the pinned onnxruntime-node and is removed.`);
-  await rm(folder, { recursive: true, force: true });
-  return false;
+  // Another job may be moving it away.
+  return (await digestTree(folder).catch(() => undefined)) === tree;
 }
 
-async function restored(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<boolean> {
-  if (!options.cache) return false;
-  try {
-    if (!(await options.cache.restore(folder, cacheKey(options, pins)))) return false;
-  } catch (error) {
-    log.warning(`The cache service did not give onnxruntime-node (${messageOf(error)}); downloading it.`);
-    return false;
-  }
-  if (!(await isIntact(folder, tree, log))) return false;
-  await writeFile(`${folder}.complete`, '');
-  return true;
-}
-
-/** Into a folder beside the target, checked there, then renamed: another job sees all of it or nothing. */
-async function download(folder: string, tree: string, options: ResolveOptions, pins: Pins, log: Log): Promise<void> {
+/**
+ * Fills the tool cache from the cache service or the registry: in a folder beside the target, checked there, then
+ * renamed, so that another job sees all of it or nothing.
+ */
+async function fill(
+  folder: string,
+  tree: string,
+  options: ResolveOptions,
+  pins: Pins,
+  log: Log,
+): Promise<'cache' | 'download'> {
   const config = await readNpmConfig(options.env ?? process.env, process.cwd(), options.registryUrl);
+  let staging: string;
   try {
     makeFolder(path.dirname(folder));
+    staging = await makeScratch(path.dirname(folder), path.basename(folder));
   } catch (error) {
     throw new InputError(
       `The tool cache ${path.dirname(folder)} cannot be written (${messageOf(error)}); set RUNNER_TOOL_CACHE to a folder that can.`,
     );
   }
-  const staging = await mkdtemp(`${folder}.`);
   try {
-    for (const tarball of pins.tarballs) {
-      await downloadPackage(tarball, staging, {
-        config,
-        platform: platformOf(options),
-        arch: archOf(options),
-        log,
-        ...(options.signal ? { signal: options.signal } : {}),
-        ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
-        ...(options.retryMs ? { retryMs: options.retryMs } : {}),
-      });
+    const cached = await restored(staging, tree, options, pins, log);
+    if (!cached) {
+      await download(staging, tree, config, options, pins, log);
+      await offer(staging, options, pins, log);
     }
-    const found = await digestTree(staging);
-    if (found !== tree) throw new Error(`the unpacked files have the digest ${found}, not the pinned ${tree}`);
-    await rename(staging, folder).catch(async (error: unknown) => {
-      // Another job was faster; what it made is as good if it is whole.
-      if (!(await isIntact(folder, tree, log))) throw error;
-    });
-    await writeFile(`${folder}.complete`, '');
+    await place(staging, folder, tree);
+    return cached ? 'cache' : 'download';
   } catch (error) {
     options.signal?.throwIfAborted();
     throw new InputError(airGapped(messageOf(error), folder, pins.version), { cause: error });
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+/** Puts into `staging` what the cache service holds, if it is what was pinned. */
+async function restored(
+  staging: string,
+  tree: string,
+  options: ResolveOptions,
+  pins: Pins,
+  log: Log,
+): Promise<boolean> {
+  const { cache } = options;
+  if (!cache) return false;
+  const kept = path.join(cache.folder, cacheKey(options, pins));
+  try {
+    await rm(kept, { recursive: true, force: true });
+    if (!(await cache.restore(kept, cacheKey(options, pins)))) return false;
+    if (await isIntact(kept, tree)) {
+      // The tool cache may lie on another drive.
+      await cp(kept, staging, { recursive: true });
+      if (await isIntact(staging, tree)) return true;
+    }
+    log.warning('What the cache service gave is not the pinned onnxruntime-node; downloading it.');
+  } catch (error) {
+    log.warning(`The cache service did not give onnxruntime-node (${messageOf(error)}); downloading it.`);
+  } finally {
+    await rm(kept, { recursive: true, force: true });
+  }
+  await rm(staging, { recursive: true, force: true });
+  makeFolder(staging);
+  return false;
+}
+
+/** Gives the cache service what was downloaded. */
+async function offer(staging: string, options: ResolveOptions, pins: Pins, log: Log): Promise<void> {
+  const { cache } = options;
+  if (!cache) return;
+  const kept = path.join(cache.folder, cacheKey(options, pins));
+  try {
+    await cp(staging, kept, { recursive: true });
+    await cache.save(kept, cacheKey(options, pins));
+  } catch (error) {
+    log.warning(
+      `The cache service did not take onnxruntime-node (${messageOf(error)}); the next run downloads it again.`,
+    );
+  } finally {
+    await rm(kept, { recursive: true, force: true });
+  }
+}
+
+async function download(
+  staging: string,
+  tree: string,
+  config: NpmConfig,
+  options: ResolveOptions,
+  pins: Pins,
+  log: Log,
+): Promise<void> {
+  for (const tarball of pins.tarballs) {
+    await downloadPackage(tarball, staging, {
+      config,
+      platform: platformOf(options),
+      arch: archOf(options),
+      log,
+      ...(options.signal ? { signal: options.signal } : {}),
+      ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
+      ...(options.retryMs ? { retryMs: options.retryMs } : {}),
+    });
+  }
+  const found = await digestTree(staging);
+  if (found !== tree) throw new Error(`the unpacked files have the digest ${found}, not the pinned ${tree}`);
+}
+
+/** Renames what was checked to where it belongs, in place of what is not the pinned one. */
+async function place(staging: string, folder: string, tree: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await rename(staging, folder);
+      break;
+    } catch (error) {
+      // Another job was faster; what it made is as good if it is whole.
+      if (await isIntact(folder, tree)) break;
+      if (attempt === 3 || !existsSync(folder)) throw error;
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  await writeFile(`${folder}.complete`, '');
 }
 
 const airGapped = (reason: string, folder: string, version: string): string =>

@@ -308,6 +308,7 @@ describe('baseline', () => {
     const { options, context } = setting();
     const kept = new Map<string, string[]>();
     const cache = {
+      folder: temp(),
       restore: async (_: string, key: string) => kept.has(key),
       save: async (folder: string, key: string) => void kept.set(key, readdirSync(folder)),
     };
@@ -317,7 +318,7 @@ describe('baseline', () => {
     const warnings: string[] = [];
     const log = { ...silentLog, warning: (message: string) => warnings.push(message) };
     const fail = () => Promise.reject(new Error('503'));
-    const result = await compare(options, { ...context, log, cache: { restore: fail, save: fail } });
+    const result = await compare(options, { ...context, log, cache: { folder: temp(), restore: fail, save: fail } });
     expect(result.verdict).toBe('pass');
     expect(warnings).toEqual([
       expect.stringMatching(/cache gave no baseline: 503/),

@@ -5,7 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import * as toolCache from '@actions/tool-cache';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import type { Log } from '../../src/receipt/index.ts';
 import { type CacheService, type Pins, type ResolveOptions, resolveRuntime } from '../../src/runtime/locate.ts';
@@ -87,6 +88,7 @@ beforeAll(async () => {
 
 const servers: LocalServer[] = [];
 afterEach(async () => {
+  vi.unstubAllEnvs();
   for (const server of servers.splice(0)) await server.close();
 });
 
@@ -232,6 +234,21 @@ describe('what is not installed', () => {
 
     await writeFile(path.join(directory, 'dist', 'added.js'), '');
     expect(await resolveRuntime(options)).toMatchObject({ source: 'download' });
+  });
+
+  it('lies where @actions/tool-cache looks, and what that puts there is taken', async () => {
+    const { url, asked } = await registry();
+    const first = isolated(url);
+    const { directory } = await resolveRuntime(first);
+    vi.stubEnv('RUNNER_TOOL_CACHE', first.env.RUNNER_TOOL_CACHE);
+    const found = toolCache.find('onnxruntime-node', RUNTIME_VERSION);
+    expect(path.join(found, 'node_modules', 'onnxruntime-node')).toBe(directory);
+
+    const second = isolated(url);
+    vi.stubEnv('RUNNER_TOOL_CACHE', second.env.RUNNER_TOOL_CACHE);
+    await toolCache.cacheDir(found, 'onnxruntime-node', RUNTIME_VERSION);
+    expect(await resolveRuntime(second)).toMatchObject({ source: 'tool-cache' });
+    expect(asked).toHaveLength(2);
   });
 
   it('is downloaded once where two jobs want it at the same time', async () => {
@@ -460,6 +477,7 @@ describe('the cache service', () => {
   /** Keeps folders in a folder. */
   function cacheIn(store: string): CacheService {
     return {
+      folder: path.join(temp(), 'kept'),
       restore: async (folder, key) => {
         if (!existsSync(path.join(store, key))) return false;
         await cp(path.join(store, key), folder, { recursive: true });
@@ -498,13 +516,36 @@ describe('the cache service', () => {
     expect(warnings.join()).toContain('is not the pinned onnxruntime-node');
   });
 
+  it('brings a runtime back where no other job sees it before it is whole', async () => {
+    const { url } = await registry();
+    const options = isolated(url);
+    const seen: string[] = [];
+    const cache: CacheService = {
+      folder: path.join(temp(), 'kept'),
+      restore: async (folder) => {
+        await mkdir(path.join(folder, 'node_modules'), { recursive: true });
+        const { log, warnings } = recorder();
+        seen.push((await resolveRuntime({ ...options, log })).source, ...warnings);
+        return true;
+      },
+      save: async () => undefined,
+    };
+    const { directory } = await resolveRuntime({ ...options, cache });
+    expect(seen).toEqual(['download']);
+    expect(existsSync(path.join(directory, 'package.json'))).toBe(true);
+    expect(readdirSync(path.dirname(toolFolder(options))).sort()).toEqual([process.arch, `${process.arch}.complete`]);
+    expect(readdirSync(cache.folder)).toEqual([]);
+  });
+
   it('costs a warning where it is broken', async () => {
     const { url } = await registry();
     const broken = async (): Promise<never> => {
       throw new Error('service unavailable');
     };
     const { log, warnings } = recorder();
-    expect(await resolveRuntime(isolated(url, { cache: { restore: broken, save: broken }, log }))).toMatchObject({
+    expect(
+      await resolveRuntime(isolated(url, { cache: { folder: temp(), restore: broken, save: broken }, log })),
+    ).toMatchObject({
       source: 'download',
     });
     expect(warnings).toHaveLength(2);
