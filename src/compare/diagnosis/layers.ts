@@ -64,6 +64,8 @@ export function findLayers(reference: Model, model: Model): Layer[] {
 
 interface Analysis {
   index: GraphIndex;
+  /** Where each node of the main graph stands in it. */
+  positions: Map<NodeProto, number>;
   /** Values of the main graph that depend on what the model is fed. */
   dynamic: Set<string>;
   /** What each node is and reads, subgraphs included; equal texts of equal addresses stand for an untouched node. */
@@ -84,7 +86,8 @@ function analyze(model: Model): Analysis {
   }
   const texts = textsOf(index);
   const byAddress = new Map([...texts].map(([node, text]) => [addressOf(node), text]));
-  return { index, dynamic, texts, byAddress, functions: weightedFunctions(model.proto) };
+  const positions = new Map(main.graph.node.map((node, position) => [node, position]));
+  return { index, positions, dynamic, texts, byAddress, functions: weightedFunctions(model.proto) };
 }
 
 /** Operator and inputs of every node, each input with its element type (constants) or the operator that makes it. */
@@ -102,11 +105,11 @@ function textsOf({ scopes }: GraphIndex): Map<NodeProto, string> {
 
 /** The nodes between `outputs` and the nearest common values, in graph order, and the common values they read. */
 function slice(
-  { index, dynamic }: Analysis,
+  { index, positions, dynamic }: Analysis,
   outputs: readonly string[],
   common: (name: string) => boolean,
 ): { nodes: NodeProto[]; reads: Set<string> } {
-  const { graph, producers } = index.main;
+  const { producers } = index.main;
   const found = new Set<NodeProto>();
   const reads = new Set<string>();
   const pending = outputs.map((name) => producers.get(name)!);
@@ -119,7 +122,7 @@ function slice(
       else if (producer) pending.push(producer);
     }
   }
-  return { nodes: graph.node.filter((node) => found.has(node)), reads };
+  return { nodes: [...found].sort((a, b) => positions.get(a)! - positions.get(b)!), reads };
 }
 
 function holdsNodes({ functions }: Analysis): (node: NodeProto) => boolean {
@@ -138,14 +141,28 @@ function weightedNodes(analysis: Analysis, node: NodeProto): NodeProto[] {
 
 /** Functions with a tensor in them, or in a function that they call: a call of one is a layer. */
 function weightedFunctions({ functions }: ModelProto): Set<string> {
+  const callers = new Map<string, string[]>();
+  const holding: string[] = [];
+  for (const { domain, name, node } of functions) {
+    const key = `${domain}::${name}`;
+    const nodes = [...node];
+    for (let each = nodes.pop(); each; each = nodes.pop()) {
+      const called = `${each.domain}::${each.opType}`;
+      const known = callers.get(called);
+      if (known) known.push(key);
+      else callers.set(called, [key]);
+      if (each.attribute.some(({ t }) => t !== undefined)) holding.push(key);
+      for (const { graph } of subgraphsOf(each)) {
+        if (graph.initializer.length > 0) holding.push(key);
+        for (const inner of graph.node) nodes.push(inner);
+      }
+    }
+  }
   const found = new Set<string>();
-  const holds = (node: NodeProto): boolean =>
-    node.attribute.some(({ t }) => t !== undefined) ||
-    found.has(`${node.domain}::${node.opType}`) ||
-    [...subgraphsOf(node)].some(({ graph }) => graph.initializer.length > 0 || graph.node.some(holds));
-  for (let before = -1; before < found.size; ) {
-    before = found.size;
-    for (const { domain, name, node } of functions) if (node.some(holds)) found.add(`${domain}::${name}`);
+  for (let key = holding.pop(); key !== undefined; key = holding.pop()) {
+    if (found.has(key)) continue;
+    found.add(key);
+    for (const caller of callers.get(key) ?? []) holding.push(caller);
   }
   return found;
 }
