@@ -18,7 +18,16 @@ export {
   createManifest,
   verifyManifest,
 } from './checksum/index.ts';
-export { type CompareOptions, type CompareResult, compare } from './compare/index.ts';
+export {
+  type CompareOptions,
+  type CompareResult,
+  compare,
+  type Score,
+  type ScoreOptions,
+  type Scorer,
+  score,
+  withScorer,
+} from './compare/index.ts';
 export { checkConfig, editYaml, promote, readKey, rollback } from './config/index.ts';
 export { InputError } from './errors.ts';
 export { type InspectOptions, inspect, type ModelDescription } from './inspect/index.ts';

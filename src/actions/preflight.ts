@@ -1,7 +1,8 @@
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { readKey } from '../config/index.ts';
 import { InputError, messageOf } from '../errors.ts';
+import { readRegularFile } from '../read-file.ts';
 import { logLine } from '../receipt/index.ts';
 import { type RuntimeLocation, resolveRuntime } from '../runtime/index.ts';
 import { getInputs } from './inputs.ts';
@@ -101,17 +102,8 @@ async function checkConfig({
 }: Options): Promise<Finding[]> {
   if (!config) return [{ subject: 'config', state: 'note', text: 'No --config, so nothing will be promoted.' }];
   const file = path.resolve(projectRoot, config);
-  const text = await readFile(file).catch((error: unknown) => error);
-  if (!Buffer.isBuffer(text)) {
-    return [
-      {
-        subject: 'config',
-        state: 'missing',
-        text: `${file} cannot be read (${messageOf(text)}); see --config and --project-root.`,
-      },
-    ];
-  }
   try {
+    const text = await readRegularFile(file, 'The config');
     const found = [modelPathKey, memoryKey].map((key) => ({ key, site: readKey(text, key, file) }));
     const absent = found.filter(({ site }) => site === undefined).map(({ key }) => key);
     if (absent.length > 0) {
