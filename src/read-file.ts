@@ -3,7 +3,7 @@ import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { InputError, messageOf } from './errors.ts';
 
 /** How much of a small text (a receipt, a budget, a config) is read. Bytes. */
-export const MAX_TEXT_BYTES = 16 * 2 ** 20;
+const MAX_TEXT_BYTES = 16 * 2 ** 20;
 
 /**
  * The bytes of a regular file, at once and in bounded memory, whatever stands under its name: a named pipe would be

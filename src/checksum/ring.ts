@@ -58,7 +58,7 @@ export function breakRing(ring: RingMemory): void {
   Atomics.notify(counters, DONE);
 }
 
-export class RingBroken extends Error {
+class RingBroken extends Error {
   override readonly name = 'RingBroken';
 }
 

@@ -40,7 +40,7 @@ export async function selectFiles(lines: readonly string[]): Promise<Selection> 
 }
 
 /** The files of each model in `files`, graph first, then its external data sorted by location. */
-export async function modelsAmong(files: Iterable<string>): Promise<Map<string, string[]>> {
+async function modelsAmong(files: Iterable<string>): Promise<Map<string, string[]>> {
   const models = new Map<string, string[]>();
   for (const file of files) if (isModel(file)) models.set(file, await modelFiles(file));
   return models;

@@ -62,7 +62,7 @@ export function looksLikeLogits(scope: GraphScope, output: string, dims: readonl
 }
 
 /** Whether a tensor is rows of 2 to 2^20 columns, of which one is the greatest. */
-export function hasRows(dims: readonly number[]): boolean {
+function hasRows(dims: readonly number[]): boolean {
   const columns = dims.at(-1) ?? 0;
   return dims.length >= 2 && columns >= 2 && columns <= MAX_CLASSES;
 }

@@ -63,7 +63,7 @@ const SIDES: readonly (readonly [number, number])[] = [
 /** Samples that voice models take at a time, where a second is too much. */
 const AUDIO_WINDOWS = [512, 576, 1536, 1280, 480, 400, 4096, 48_000, 80_000, 1024, 256, 160];
 /** Sets that are tried in all. */
-export const MAX_SETS = 40;
+const MAX_SETS = 40;
 
 /** The open sizes of a model with what each most likely is, in the order of its inputs. */
 export function openSizes(ground: SizeGround): OpenSize[] {

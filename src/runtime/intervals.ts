@@ -11,7 +11,7 @@ export interface Interval {
 export type Standing = 'pass' | 'fail' | 'undecided';
 
 /** Values below this are too few to draw from: their minimum and maximum are the bounds. */
-export const FEWEST_TO_DRAW = 10;
+const FEWEST_TO_DRAW = 10;
 /**
  * Fewest values whose range covers the median they were drawn around with 95 %: it misses when all lie on one side,
  * 2 · ½ⁿ, which is 6.3 % for five and 3.1 % for six.

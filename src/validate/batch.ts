@@ -112,7 +112,7 @@ async function outputsOf(session: Session, feeds: Feeds, folder: string): Promis
 }
 
 /** Two tensors one after the other along an axis; all other dimensions are equal. */
-export function concatenate(a: Tensor, b: Tensor, axis: number): Tensor {
+function concatenate(a: Tensor, b: Tensor, axis: number): Tensor {
   const outer = elementCount(a.dims.slice(0, axis));
   const rows = [a, b].map(({ dims }) => elementCount(dims.slice(axis)) * ELEMENT_BYTES[a.dtype]) as [number, number];
   const data = new Uint8Array(outer * (rows[0] + rows[1]));

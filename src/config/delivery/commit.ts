@@ -44,7 +44,7 @@ export async function deliverCommit(
  * beside it. Where the branch has moved the edit is made anew on its new tip; nothing is ever forced.
  * @returns the commit, or undefined where the branch holds all of it already.
  */
-export async function commitEdit(
+async function commitEdit(
   repository: Repository,
   delivery: Delivery,
   { log = silentLog }: ConfigContext,

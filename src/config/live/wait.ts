@@ -12,8 +12,8 @@ export interface WaitOptions {
 }
 
 /** Waits are this long at least and at most, ms. The time limits of the workflows' jobs exceed the longest. */
-export const SHORTEST_WAIT_MS = 60_000;
-export const LONGEST_WAIT_MS = 900_000;
+const SHORTEST_WAIT_MS = 60_000;
+const LONGEST_WAIT_MS = 900_000;
 const UNKNOWN_LOAD_MS = 60_000;
 
 /**

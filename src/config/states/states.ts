@@ -50,7 +50,7 @@ export interface StateList {
   key: string;
 }
 
-export const NO_STATES: States = {
+const NO_STATES: States = {
   stack: [],
   dropped: new Map(),
   landed: new Map(),
@@ -110,7 +110,7 @@ export function editsTo(states: States, target: State): KeyEdit[] {
 }
 
 /** What a model in the config is to the states: the live one, an earlier one, or one that they do not know. */
-export function recognize(states: States, model: ModelIdentity | undefined): State | undefined {
+function recognize(states: States, model: ModelIdentity | undefined): State | undefined {
   return states.stack.findLast((state) =>
     model === undefined || state.model === undefined ? model === state.model : isSameModel(state.model, model),
   );
