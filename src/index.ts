@@ -63,5 +63,6 @@ export {
   type Session,
   type Tensor,
 } from './runtime/index.ts';
+export { type AutoOptions, type AutoResult, auto } from './tune/index.ts';
 export { type ValidateOptions, type ValidateResult, validate } from './validate/index.ts';
 export { VERSION } from './version.generated.ts';

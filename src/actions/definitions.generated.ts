@@ -12,7 +12,7 @@ const method = {
     "fp16",
     "auto"
   ],
-  "description": "`dynamic` quantizes activations at run time; `weight-only` stores weights in fewer bits and unfolds them at load; `static` needs `calibration-data`; `fp16` halves; `auto` picks the smallest that keeps `min-similarity`.",
+  "description": "`dynamic` quantizes activations at run time; `weight-only` stores weights in fewer bits and unfolds them at load; `static` needs `calibration-data`; `fp16` halves; `auto` tries them, measures them here and takes the best that passes.",
   "default": "dynamic"
 } as const;
 const bits = {
@@ -94,6 +94,11 @@ const calibration_data = {
   "type": "path",
   "description": "Inputs that `static` watches the model at work on, like those of production, in the forms that `samples` of validate takes; `generated` makes some up, for a trial only."
 } as const;
+const calibration_count = {
+  "type": "integer",
+  "unit": "samples",
+  "description": "Samples of `calibration-data` that `static` calibrates on, the first ones. Empty: all."
+} as const;
 const calibration_method = {
   "type": "choice",
   "values": [
@@ -120,6 +125,30 @@ const activation_type = {
 const fold = {
   "type": "boolean",
   "description": "Simplify the graph first, for `static`: BatchNormalization and constants into convolutions, what changes nothing out. Empty: true."
+} as const;
+const max_slowdown = {
+  "type": "number",
+  "unit": "×",
+  "description": "Time of an inference ÷ that of the FP32 model that `auto` may take. Empty: 1."
+} as const;
+const max_size_ratio = {
+  "type": "number",
+  "unit": "0 to 1",
+  "description": "Bytes ÷ bytes of the FP32 model that `auto` may take. Empty: no limit."
+} as const;
+const prefer = {
+  "type": "choice",
+  "values": [
+    "speed",
+    "size",
+    "memory"
+  ],
+  "description": "What counts among the models of `auto` that pass; within 5 % of the best the smaller is taken, for `size` the faster. Empty: speed."
+} as const;
+const max_seconds = {
+  "type": "number",
+  "unit": "s",
+  "description": "Time that `auto` may take for its trials. An interrupted search goes on by its journal. Empty: 600."
 } as const;
 const threads = {
   "type": "integer",
@@ -564,6 +593,7 @@ export const definitions = {
       'allow-non-finite': allow_non_finite,
       'allow-nothing': allow_nothing,
       'calibration-data': calibration_data,
+      'calibration-count': calibration_count,
       'calibration-method': calibration_method,
       'calibration-percentile': calibration_percentile,
       'activation-type': activation_type,
@@ -571,6 +601,14 @@ export const definitions = {
       'dims': {"type":"text","unit":"name=size","description":"Sizes of open dimensions where calibration inputs are generated, as `batch=1,seq=16`."},
       'ranges': {"type":"text","unit":"input=low..high","description":"Ranges of generated calibration inputs, as `audio_codes=0..1023`."},
       'min-similarity': {"type":"number","unit":"0 to 1","description":"Cosine similarity that `auto` must keep; an error with any other method. Empty: 0.98 for `auto`."},
+      'min-channel-similarity': {"type":"number","unit":"0 to 1","description":"Channel similarity that `auto` must keep. Empty: 0.9, where an output has channels."},
+      'max-slowdown': max_slowdown,
+      'max-size-ratio': max_size_ratio,
+      'prefer': prefer,
+      'metric-command': {"type":"text","description":"Program that measures what the FP32 model and one of `auto` answered: called with three folders (see compare), it prints a number. Empty: none."},
+      'min-metric': {"type":"number","description":"Lowest number that `metric-command` may print. Empty: no limit."},
+      'max-seconds': max_seconds,
+      'seed': {"type":"integer","description":"Seed of the inputs that `auto` generates where there is no `calibration-data`. Empty: 0."},
       'threads': threads,
       'source-digest': {"type":"boolean","description":"Name the source by its SHA-256 in the receipt, which takes longer than quantizing where cores are few.","default":"true"},
       'dry-run': {"type":"boolean","description":"Print the plan (what happens to each node and why, sizes, memory) and write nothing.","default":"false"},
@@ -763,10 +801,15 @@ export const definitions = {
       'allow-non-finite': allow_non_finite,
       'allow-nothing': allow_nothing,
       'calibration-data': calibration_data,
+      'calibration-count': calibration_count,
       'calibration-method': calibration_method,
       'calibration-percentile': calibration_percentile,
       'activation-type': activation_type,
       'fold': fold,
+      'max-slowdown': max_slowdown,
+      'max-size-ratio': max_size_ratio,
+      'prefer': prefer,
+      'search-seconds': max_seconds,
       'manifest': {"type":"path","description":"Manifest to write and verify. Empty: `SHA256SUMS` beside the output."},
       'samples': samples,
       'dims': dims,

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { type Receipt, readReceipt, type Verdict } from '../receipt/index.ts';
+import { inputName, type Receipt, readReceipt, type Verdict } from '../receipt/index.ts';
 import { pipelineSummary } from '../report/index.ts';
 import { checksum } from './checksum.ts';
 import { compare } from './compare.ts';
@@ -115,10 +115,30 @@ function isOutput(name: string): name is OutputName<'pipeline'> {
 }
 
 function quantizeInputs({ model, report, ...inputs }: Inputs<'pipeline'>): Inputs<'quantize'> {
-  const { minSimilarity, threads: _, ...options } = inputs;
-  // In the chain min-similarity is compare's gate; only `auto` also quantizes by it.
-  const aim = options.method === 'auto' && minSimilarity !== undefined ? { minSimilarity } : {};
-  return { ...options, ...aim, model, report, sourceDigest: true, dryRun: false };
+  // In the chain these are of validate and compare; only `auto` also chooses by them.
+  const { minSimilarity, minChannelSimilarity, metricCommand, minMetric, seed, maxSeconds: _, ...rest } = inputs;
+  const { maxSlowdown, maxSizeRatio, prefer, searchSeconds, threads, ...options } = rest;
+  const same = { ...options, model, report, sourceDigest: true, dryRun: false };
+  if (options.method !== 'auto') {
+    refuseAutoOnly({ maxSlowdown, maxSizeRatio, prefer, searchSeconds }, options.method);
+    return same;
+  }
+  // An action cannot tell its default from the same value given: where an output has no channels, it is no gate.
+  const channels = minChannelSimilarity === DEFAULT_CHANNEL_SIMILARITY ? undefined : minChannelSimilarity;
+  const gates = { minSimilarity, minChannelSimilarity: channels, metricCommand, minMetric, maxSlowdown, maxSizeRatio };
+  const given = Object.entries({ ...gates, prefer, maxSeconds: searchSeconds, threads, seed });
+  return { ...same, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
+}
+
+const DEFAULT_CHANNEL_SIMILARITY = Number(definitions.pipeline.inputs['min-channel-similarity'].default);
+
+/** @throws InputError where an input is given that only `auto` takes */
+function refuseAutoOnly(given: Record<string, unknown>, method: string): void {
+  const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (name === undefined) return;
+  throw new InputError(
+    `Input \`${inputName(name)}\` belongs to method \`auto\`, not to \`${method}\`: leave it empty.`,
+  );
 }
 
 function checksumInputs(

@@ -78,9 +78,16 @@ async function attempt<Result>(
   }
 }
 
-/** The options of quantize as the chain passes them on: `min-similarity` is compare's there. */
-async function quantizeOptions({ minSimilarity: _, report: __, threads: ___, overrides, ...rest }: Options) {
-  return { ...rest, overrides: overrides ? await readOverrides(overrides) : undefined };
+/**
+ * The options of quantize as the chain passes them on: `min-similarity` is compare's there. What `auto` makes takes about
+ * what `dynamic` takes.
+ */
+async function quantizeOptions({ minSimilarity: _, report: __, threads: ___, overrides, ...options }: Options) {
+  const { method, calibrationData, calibrationCount, calibrationMethod, ...rest } = options;
+  const { calibrationPercentile, activationType, fold, ...others } = rest;
+  const said = overrides ? await readOverrides(overrides) : undefined;
+  if (method === 'auto') return { ...others, method: 'dynamic' as const, overrides: said };
+  return { ...options, method, overrides: said };
 }
 
 async function checkDisk({ model = '.', output }: Options, planned: Plan | undefined): Promise<Finding> {

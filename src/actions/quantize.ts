@@ -1,8 +1,17 @@
-import { readOverrides, quantize as run } from '../quantize/index.ts';
-import { readReceipt } from '../receipt/index.ts';
+import { InputError } from '../errors.ts';
+import {
+  type DecisionStore,
+  type Overrides,
+  type QuantizeResult,
+  readOverrides,
+  quantize as run,
+} from '../quantize/index.ts';
+import { inputName, readReceipt } from '../receipt/index.ts';
 import { actionSummary, codeBlock } from '../report/index.ts';
+import { AUTO_ONLY, auto } from '../tune/index.ts';
 import { decisionStore } from './cache.ts';
-import type { Action } from './host.ts';
+import type { Action, ActionContext } from './host.ts';
+import type { Inputs } from './inputs.ts';
 
 /** FP32 model → INT8 model, or only the plan of it. */
 export const quantize: Action<'quantize'> = async (inputs, context) => {
@@ -14,7 +23,7 @@ export const quantize: Action<'quantize'> = async (inputs, context) => {
   const { cache, log } = context;
   const decisions = inputs.cache && cache ? decisionStore(cache, log) : undefined;
   const overrides = inputs.overrides ? await readOverrides(inputs.overrides) : undefined;
-  const result = await run({ ...inputs, overrides }, { ...context, decisions });
+  const result = await quantizeBy(inputs, overrides, context, decisions);
   const { model, nodesQuantized, report } = result;
   const ratio = Number(result.compressionRatio.toPrecision(4));
   if (!inputs.dryRun) context.log.info(`Quantized ${nodesQuantized} nodes, ${ratio} × smaller: ${model}`);
@@ -31,3 +40,20 @@ export const quantize: Action<'quantize'> = async (inputs, context) => {
     failures: [],
   };
 };
+
+/** By the method that is named; `auto` finds one. */
+function quantizeBy(
+  { method, ...inputs }: Inputs<'quantize'>,
+  overrides: Overrides | undefined,
+  context: ActionContext,
+  decisions: DecisionStore | undefined,
+): Promise<QuantizeResult> {
+  if (method === 'auto') return auto({ ...inputs, overrides }, context);
+  const foreign = AUTO_ONLY.find((name) => inputs[name] !== undefined);
+  if (foreign) {
+    throw new InputError(
+      `Input \`${inputName(foreign)}\` belongs to method \`auto\`, not to \`${method}\`: leave it empty.`,
+    );
+  }
+  return run({ ...inputs, method, overrides }, { ...context, decisions });
+}

@@ -3,12 +3,12 @@ import { assertFits, declaredBytes, megabytes, memoryNeed } from './memory.ts';
 import type { CompareContext } from './options.ts';
 import { assertRoom } from './quality.ts';
 import { spoolSpace } from './spool.ts';
-import type { Stage } from './stage.ts';
-import type { Subjects } from './subjects.ts';
+import type { Side, Stage } from './stage.ts';
+import type { Subject } from './subjects.ts';
 
 /** What must fit into memory, and onto the disk of `folder`. */
 export interface Load extends Required<Pick<CompareContext, 'log' | 'availableMemory'>> {
-  subjects: Subjects;
+  subjects: Record<Side, Pick<Subject, 'model'>>;
   /** Symbolic sizes, by name. */
   sizes: ReadonlyMap<string, number>;
   /** Whether the reference has to be loaded at all. */

@@ -8,5 +8,6 @@ export { declaredBytes, type MemoryNeed, memoryNeed } from './memory.ts';
 export type { Metric } from './metric.ts';
 export type { AxisFigures, Channel } from './metrics/channels.ts';
 export type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
-export { type Score, type ScoreOptions, type Scorer, score, withScorer } from './score.ts';
+export { type Pace, type Score, type ScoreOptions, type Scorer, score, withScorer } from './score.ts';
 export type { Speed } from './speed.ts';
+export { digestSamples, readSubject, type Subject, samplesFor } from './subjects.ts';

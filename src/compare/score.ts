@@ -6,6 +6,7 @@ import { makeFolder } from '../make-folder.ts';
 import { type Model, readModel } from '../model/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import {
+  availableMemory,
   type ProviderChoice,
   type RuntimeLocation,
   resolveRuntime,
@@ -13,17 +14,23 @@ import {
   SessionError,
   withScratch,
 } from '../runtime/index.ts';
+import { type Diagnosis, diagnose, type Ranking } from './diagnosis/index.ts';
 import { type Execution, openModel } from './execution.ts';
 import { type Figures, type OutputFigures, outputFigures, overallFigures } from './figures.ts';
+import { fitsTogether } from './fit.ts';
 import type { RowsOptions } from './logits.ts';
+import { type Metric, MetricCommand } from './metric.ts';
 import type { StoredTensor } from './metrics/outputs.ts';
 import { assertOutputs, assertRoom, compareQuality, hasRoomFor } from './quality.ts';
+import { measureSpeed, type Speed, type SpeedOptions } from './speed.ts';
 import { Stage } from './stage.ts';
-import { assertSameSignature } from './subjects.ts';
+import { assertSameSignature, symbolicSizes } from './subjects.ts';
 
 /** How alike a model's outputs are to its reference's: figures without limits, times or a receipt. */
 export interface Score extends Figures {
   outputs: OutputFigures[];
+  /** What `metricCommand` found; null without one. */
+  metric: Metric | null;
   /** Samples that both were run on. */
   samples: number;
   /** What has no figure, and why. */
@@ -45,21 +52,45 @@ export interface ScoreOptions {
   timeoutSeconds?: number;
   /** Outputs whose rows are scores; absent: those that look like it. */
   agreementOutputs?: readonly string[];
+  /** The user's own measure, see `MetricCommand`. */
+  metricCommand?: string;
   /** Where outputs are spooled; default the system's temporary folder. */
   temporaryFolder?: string;
   log?: Log;
   signal?: AbortSignal;
 }
 
+/** How fast a model is beside its reference, and what it holds. */
+export interface Pace {
+  speed: Speed;
+  /** Bytes of the model's process after warm-up with its outputs released. */
+  residentBytes: number;
+}
+
 /** Scores models against one reference. */
 export interface Scorer {
+  /**
+   * Runs the reference on all samples, which the first score would do otherwise.
+   * @throws InputError where it does not load or run
+   */
+  start(): Promise<void>;
   /**
    * Runs all samples through a model. One model is loaded at a time, in a process of its own, and outputs go through
    * files; memory does not grow with them.
    * @throws InputError for a model of another signature, one that does not load or run, and too little disk
    */
   score(model: string | Model): Promise<Score>;
+  /**
+   * Times a model and the reference in alternating blocks (see `measureSpeed`); both are loaded at once where they fit.
+   * @throws InputError for a model that does not load or run
+   */
+  time(model: string | Model, options: Pick<SpeedOptions, 'maxSeconds' | 'limits' | 'seed'>): Promise<Pace>;
+  /** Ranks the model's layers by the error that they introduce (see `diagnose`), on the first few samples. */
+  diagnose(model: string | Model, options: { rankBy: Ranking; maxSeconds: number }): Promise<Diagnosis>;
 }
+
+/** Samples that layers are ranked on: an odd number, so that the median is one of them. */
+const DIAGNOSED_SAMPLES = 3;
 
 /** How alike these two models are on these samples. Nothing is written but spooled outputs, which are gone afterwards. */
 export async function score(model: string | Model, options: ScoreOptions): Promise<Score> {
@@ -87,6 +118,7 @@ class OneReference implements Scorer {
   readonly #samples: Samples;
   readonly #rows: RowsOptions;
   readonly #execution: Execution;
+  readonly #metricCommand: string | undefined;
   readonly #folder: string;
   /** The reference's outputs by sample; null where the disk is too small to keep them. */
   #stored: Promise<StoredTensor[][] | null> | undefined;
@@ -94,24 +126,83 @@ class OneReference implements Scorer {
 
   constructor(
     reference: Model,
-    { samples, agreementOutputs = [] }: Pick<ScoreOptions, 'samples' | 'agreementOutputs'>,
+    { samples, agreementOutputs = [], metricCommand }: ScoreOptions,
     execution: Execution,
     folder: string,
   ) {
     this.#reference = reference;
     this.#samples = samples;
     this.#rows = { named: agreementOutputs, wanted: false };
+    this.#metricCommand = metricCommand;
     this.#execution = execution;
     this.#folder = folder;
   }
 
+  async start(): Promise<void> {
+    await this.#inFolder(this.#reference, async () => {
+      this.#stored ??= this.#runReference();
+      await this.#stored;
+    });
+  }
+
   async score(given: string | Model): Promise<Score> {
+    return this.#inFolder(given, (folder, model) => this.#scoreIn(folder, model));
+  }
+
+  async time(given: string | Model, options: Pick<SpeedOptions, 'maxSeconds' | 'limits' | 'seed'>): Promise<Pace> {
+    return this.#inFolder(given, async (folder, model) => {
+      const models = { reference: this.#reference, model };
+      const { log, signal } = this.#execution;
+      const together = await fitsTogether({
+        subjects: { reference: { model: this.#reference }, model: { model } },
+        sizes: await symbolicSizes(this.#reference, this.#samples),
+        runsReference: true,
+        folder,
+        log: silentLog,
+        availableMemory,
+      });
+      const stage = new Stage((side) => openModel(this.#execution, models[side].path), together);
+      try {
+        const speed = await measureSpeed(stage, this.#samples, {
+          ...options,
+          clock: () => performance.now(),
+          progress: (done) => log.progress({ label: 'Timing', done, total: done, unit: 'runs' }),
+          ...(signal ? { signal } : {}),
+        });
+        await stage.note('model');
+        return { speed, residentBytes: stage.records.model!.residentBytes };
+      } finally {
+        await stage.close();
+      }
+    });
+  }
+
+  async diagnose(
+    given: string | Model,
+    { rankBy, maxSeconds }: { rankBy: Ranking; maxSeconds: number },
+  ): Promise<Diagnosis> {
+    return this.#inFolder(given, (folder, model) => {
+      const count = Math.min(DIAGNOSED_SAMPLES, this.#samples.length);
+      const samples = Array.from({ length: count }, (_, index) => () => this.#samples.get(index));
+      return diagnose(this.#reference, model, samples, {
+        folder,
+        rankBy,
+        openSession: (file) => openModel({ ...this.#execution, provider: 'cpu' }, file),
+        log: this.#execution.log,
+        maxSeconds,
+        clock: () => performance.now(),
+      });
+    });
+  }
+
+  /** Gives `body` a folder of its own and the model, which must take and give what the reference does. */
+  async #inFolder<T>(given: string | Model, body: (folder: string, model: Model) => Promise<T>): Promise<T> {
     const model = await modelOf(given);
     assertSameSignature(this.#reference, model);
     const folder = path.join(this.#folder, `model-${this.#runs++}`);
     makeFolder(folder);
     try {
-      return await this.#scoreIn(folder, model);
+      return await body(folder, model);
     } catch (error) {
       if (error instanceof SessionError && !this.#execution.signal?.aborted)
         throw new InputError(`${error.message}.`, { cause: error });
@@ -128,6 +219,8 @@ class OneReference implements Scorer {
     const stage = new Stage((side) => openModel(this.#execution, models[side].path), false);
     const { log, signal } = this.#execution;
     const total = this.#samples.length;
+    const command = this.#metricCommand;
+    const program = command ? new MetricCommand(command, folder, this.#samples) : null;
     try {
       const quality = await compareQuality(stage, this.#samples, {
         reference: this.#reference,
@@ -135,11 +228,13 @@ class OneReference implements Scorer {
         folder,
         stored,
         sized: (bytes) => assertRoom(folder, bytes),
+        ...(program ? { answered: (index, expected, actual) => program.add(index, expected, actual) } : {}),
         progress: (done) => log.progress({ label: 'Comparing', done, total, unit: 'runs' }),
         ...(signal ? { signal } : {}),
       });
       const outputs = outputFigures(quality.samples, quality.channels);
-      return { ...overallFigures(outputs), outputs, samples: total, notes: quality.notes };
+      const metric = program ? await program.run(this.#execution.timeoutSeconds ?? 600, signal) : null;
+      return { ...overallFigures(outputs), outputs, metric, samples: total, notes: quality.notes };
     } finally {
       await stage.close();
     }

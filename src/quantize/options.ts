@@ -1,7 +1,7 @@
 import { InputError } from '../errors.ts';
 
-/** What `method` may be. `auto` is not in this release. */
-export type MethodName = 'dynamic' | 'static' | 'weight-only' | 'fp16' | 'auto';
+/** What `method` may be. */
+export type MethodName = 'dynamic' | 'static' | 'weight-only' | 'fp16';
 
 /** The inputs of the action, in camelCase. Empty lists and absent values mean the defaults. */
 export interface QuantizeOptions {
@@ -32,6 +32,8 @@ export interface QuantizeOptions {
   /** Copy the model where nothing in it can be quantized, instead of refusing it. */
   allowNothing?: boolean | undefined;
   calibrationData?: string | undefined;
+  /** Samples of it to calibrate on, the first ones. Default: all. */
+  calibrationCount?: number | undefined;
   calibrationMethod?: 'percentile' | 'minmax' | 'entropy' | 'mse' | undefined;
   /** Percent of the magnitudes that the range of an activation holds, with `percentile`. */
   calibrationPercentile?: number | undefined;
@@ -41,7 +43,6 @@ export interface QuantizeOptions {
   ranges?: string | undefined;
   /** Whether the graph is simplified first. Default: true for static. */
   fold?: boolean | undefined;
-  minSimilarity?: number | undefined;
   threads?: number | undefined;
   /** Whether the receipt names the source by its SHA-256, which takes longer than quantizing. Default: true. */
   sourceDigest?: boolean | undefined;

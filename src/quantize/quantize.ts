@@ -58,6 +58,8 @@ export interface QuantizeContext {
   availableMemory?: (() => number) | undefined;
   /** Decisions of earlier runs, for methods that measure before they decide. */
   decisions?: DecisionStore | undefined;
+  /** What the receipt says besides, for whoever chose the options: inputs that overrule, further results. */
+  receipt?: { inputs: Record<string, string>; results: Record<string, unknown> } | undefined;
 }
 
 export interface QuantizeResult {
@@ -190,14 +192,14 @@ async function attempt({ options, settings, context, source, measurer }: Job): P
     const receipt = createReceipt<QuantizeResults>({
       action: 'quantize',
       now: context.now?.() ?? new Date(),
-      inputs: inputsOf(options),
+      inputs: { ...inputsOf(options), ...context.receipt?.inputs },
       modelRoot: root,
       files: [
         ...identitiesOf('read', sources ?? [], sourcePaths, report),
         ...identitiesOf('written', written, paths, report),
       ],
       environment: (context.environment ?? environment)(),
-      results,
+      results: { ...results, ...context.receipt?.results },
       verdict: 'pass',
     });
     await writeReceipt(receipt, report);

@@ -62,21 +62,14 @@ function nodeSettings(pattern: string, said: Override, run: QuantizeOptions): No
   }
 }
 
-/** Methods of the contract that this release does not have, with the options that only they take. */
-const MISSING: Partial<Record<MethodName, readonly (keyof QuantizeOptions)[]>> = {
-  auto: ['minSimilarity'],
-};
-
 function methodSettings(options: QuantizeOptions): MethodSettings {
-  const built = METHODS.map(({ name }) => name);
-  const missing = Object.keys(MISSING) as MethodName[];
-  const name = oneOf('method', options.method ?? 'dynamic', [...built, ...missing]);
+  const name = oneOf(
+    'method',
+    options.method ?? 'dynamic',
+    METHODS.map((each) => each.name),
+  );
   refuseForeign(options, name);
-  const method = METHODS.find((each) => each.name === name);
-  if (!method) {
-    const names = built.map((each) => `\`${each}\``).join(', ');
-    throw new InputError(`Method \`${name}\` is not in this release: use one of ${names}.`);
-  }
+  const method = METHODS.find((each) => each.name === name)!;
   refuseBits(options.bits ?? 8, name, method.bits);
   return { method: method.name, ...method.settings(options) } as MethodSettings;
 }
@@ -90,9 +83,8 @@ function refuseBits(bits: number, name: MethodName, allowed: readonly number[] =
 
 /** Refuses options that ask for something of another method. */
 function refuseForeign(options: QuantizeOptions, name: MethodName): void {
-  const owners = [...METHODS.map((method) => [method.name, method.owns] as const), ...Object.entries(MISSING)];
-  for (const [owner, owned] of owners) {
-    const given = owner === name ? undefined : owned.find((option) => Boolean(options[option]));
+  for (const { name: owner, owns } of METHODS as readonly Method[]) {
+    const given = owner === name ? undefined : owns.find((option) => Boolean(options[option]));
     if (given === undefined) continue;
     throw new InputError(
       `Input \`${inputName(given)}\` belongs to method \`${owner}\`, not to \`${name}\`: leave it empty.`,

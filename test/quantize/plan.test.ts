@@ -154,8 +154,11 @@ describe('bad input is one sentence and leaves nothing behind', () => {
   const cases: [string, Partial<QuantizeOptions>, RegExp][] = [
     ['an unknown method', { method: 'magic' as never }, /^Input `method` is `magic`: it must be one of dynamic, /],
     ['static without data', { method: 'static' }, /^Method `static` has to see the model at work: give inputs as /],
-    ['auto, which is not built', { method: 'auto', minSimilarity: 0.9 }, /^Method `auto` is not in this release/],
-    ['min-similarity without auto', { minSimilarity: 0.9 }, /^Input `min-similarity` belongs to method `auto`/],
+    [
+      'auto, which is no method of its own',
+      { method: 'auto' as 'dynamic' },
+      /^Input `method` is `auto`: it must be one of/,
+    ],
     [
       'calibration data without static',
       { calibrationData: 'x' },

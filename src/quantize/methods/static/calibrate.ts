@@ -143,10 +143,14 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
   }
 }
 
-async function samplesOf({ calibrationData, dims, ranges }: StaticSettings, model: Model): Promise<Samples> {
+async function samplesOf(
+  { calibrationData, calibrationCount, dims, ranges }: StaticSettings,
+  model: Model,
+): Promise<Samples> {
   const options = {
     ...(dims ? { dims } : {}),
     ...(ranges ? { ranges } : {}),
+    ...(calibrationCount === undefined ? {} : { count: calibrationCount }),
     inferredRanges: indexRanges(model),
     seed: 0,
   };

@@ -18,7 +18,7 @@ const OPSET = 13;
  */
 export const staticMethod: Method<'static', StaticSettings, Calibration> = {
   name: 'static',
-  owns: ['calibrationData', 'calibrationMethod', 'calibrationPercentile', 'activationType', 'fold'],
+  owns: ['calibrationData', 'calibrationCount', 'calibrationMethod', 'calibrationPercentile', 'activationType', 'fold'],
   settings: staticSettings,
   suffix: () => 'int8',
   describe: ({ activationType, calibrationMethod }) => `static ${activationType} ${calibrationMethod}`,

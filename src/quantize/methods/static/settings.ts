@@ -10,6 +10,8 @@ export interface StaticSettings {
   opTypes: readonly string[];
   /** Path of the samples, or `generated`. */
   calibrationData: string;
+  /** Samples of a file or folder, the first ones; undefined: all. */
+  calibrationCount: number | undefined;
   calibrationMethod: CalibrationMethod;
   /** Percent of the magnitudes that a range holds. */
   calibrationPercentile: number;
@@ -39,10 +41,17 @@ export function staticSettings(options: QuantizeOptions): StaticSettings {
       'Method `static` has to see the model at work: give inputs as `calibration-data` (a .npz, .npy, .wav or .json file, or a folder of them or of test_data_set_*), 20 to 200 that are like those of production; `generated` makes some up, for a trial only.',
     );
   }
+  const { calibrationCount } = options;
+  if (calibrationCount !== undefined && !(Number.isInteger(calibrationCount) && calibrationCount > 0)) {
+    throw new InputError(
+      `Input \`calibration-count\` is ${calibrationCount}: give a whole number from 1, or leave it empty for all samples.`,
+    );
+  }
   return {
     weights: { ...integerWeights(options), reduceRange: options.reduceRange ?? false },
     opTypes: options.opTypes ?? [],
     calibrationData: options.calibrationData,
+    calibrationCount,
     calibrationMethod: oneOf('calibration-method', options.calibrationMethod ?? 'percentile', CALIBRATION_METHODS),
     calibrationPercentile,
     activationType: oneOf('activation-type', options.activationType ?? 'uint8', ACTIVATION_TYPES),
