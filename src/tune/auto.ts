@@ -369,8 +369,10 @@ function sentenceOf(
   given: readonly GivenBack[],
   quantized: number,
 ): string {
-  const speed = 1 / slowdown!.value;
-  const pace = speed >= 1 ? `${speed.toFixed(2)} × faster` : `${speed.toFixed(2)} × as fast`;
+  const { value, low, high } = slowdown!;
+  const speed = (1 / value).toFixed(2);
+  // What noise alone may have made is no speed-up.
+  const pace = low <= 1 && high >= 1 ? 'about as fast' : value < 1 ? `${speed} × faster` : `${speed} × as fast`;
   const kept = given.filter(({ as }) => as === 'keep').flatMap(({ nodes }) => nodes).length;
   const stored = given.filter(({ as }) => as === 'weight-only').flatMap(({ nodes }) => nodes).length;
   const all = quantized + kept;

@@ -63,22 +63,25 @@ export function gapOf(measured: Measured, gates: Gates): number {
   return lacks.reduce((sum, { gap }) => sum + gap, 0);
 }
 
-/** By what people prefer; within 5 % of the best figure the next one decides: the size, and for `size` the time. */
+/** Within 5 % of the best figure the next one decides: the size, and for `size` the time. */
 const NEAR = 1.05;
 
-/** The models in the order in which they are to be taken. */
+/**
+ * The models in the order in which they are to be taken. A time that cannot be told from the best one is as good: noise
+ * must not decide.
+ */
 export function preferred<T extends Measured>(trials: readonly T[], { prefer }: Gates): T[] {
-  const first = (trial: Measured) =>
-    prefer === 'size'
-      ? trial.sizeRatio
-      : prefer === 'memory'
-        ? (trial.residentBytes ?? Number.POSITIVE_INFINITY)
-        : (trial.slowdown?.value ?? Number.POSITIVE_INFINITY);
-  const second = (trial: Measured) => (prefer === 'size' ? (trial.slowdown?.value ?? 1) : trial.sizeRatio);
+  const timeOf = ({ slowdown }: Measured) => slowdown?.value ?? Number.POSITIVE_INFINITY;
+  const sizeOf = ({ sizeRatio }: Measured) => sizeRatio;
+  const memoryOf = ({ residentBytes }: Measured) => residentBytes ?? Number.POSITIVE_INFINITY;
+  const first = { speed: timeOf, size: sizeOf, memory: memoryOf }[prefer];
+  const second = prefer === 'size' ? timeOf : sizeOf;
+  const isNear = (trial: Measured, best: number) =>
+    first(trial) <= best * NEAR || (prefer === 'speed' && trial.slowdown !== null && trial.slowdown.low <= best);
   const left = [...trials].sort((a, b) => first(a) - first(b) || second(a) - second(b));
   const ordered: T[] = [];
   while (left.length > 0) {
-    const near = left.filter((trial) => first(trial) <= first(left[0]!) * NEAR);
+    const near = left.filter((trial) => isNear(trial, first(left[0]!)));
     const next = near.reduce((best, trial) => (second(trial) < second(best) ? trial : best), near[0]!);
     ordered.push(next);
     left.splice(left.indexOf(next), 1);

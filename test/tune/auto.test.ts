@@ -1,12 +1,22 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readSubject, withScorer } from '../../src/compare/index.ts';
+import { InputError } from '../../src/errors.ts';
+import { declaredInputs, readModel } from '../../src/model/index.ts';
 import { type QuantizeOptions, quantize, readOverrides } from '../../src/quantize/index.ts';
 import { readReceipt, silentLog } from '../../src/receipt/index.ts';
-import { npyHeader } from '../../src/runtime/index.ts';
-import { type AutoContext, type AutoOptions, auto } from '../../src/tune/index.ts';
+import { loadSamples, npyHeader, resolveRuntime, valueInfoOf } from '../../src/runtime/index.ts';
+import { Bench } from '../../src/tune/bench.ts';
+import { candidatesOf } from '../../src/tune/candidates.ts';
+import { giveBack } from '../../src/tune/give-back.ts';
+import { type AutoContext, type AutoOptions, type AutoResult, auto } from '../../src/tune/index.ts';
+import { Journal } from '../../src/tune/journal.ts';
+import { type Gates, gatesOf } from '../../src/tune/options.ts';
 import { bytesOf, floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
+import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();
@@ -117,22 +127,156 @@ async function replayed(source: string, overrides: string, replay: Record<string
 }
 
 describe('auto on convolutions of which static loses channels', () => {
+  let folder = '';
   let source = '';
   let options: AutoOptions;
-  let result: Awaited<ReturnType<typeof auto>>;
+  let result: AutoResult;
   beforeAll(async () => {
-    const folder = temp();
+    folder = mkdtempSync(path.join(tmpdir(), 'onnx-auto-test-'));
     source = saveModel(folder, unevenConvolutions());
     options = { model: source, calibrationData: samples(folder, 12, [1, 4, 24, 24]), prefer: 'size', ...anyTime };
     result = await auto(options, context);
   }, 240_000);
 
-  it('prints', () => {
-    console.log(JSON.stringify(result.findings, null, 1));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('takes what is alike on three parts of the samples, and leaves nothing else', () => {
+    const { trials, chosen, confirmed, final, samples: parts } = result.findings;
+    expect(trials.map(({ form }) => form)).toEqual(
+      expect.arrayContaining(['static', 'dynamic', 'weight-only', 'FLOAT, folded']),
+    );
+    expect(trials.find(({ form }) => form === 'static')!.similarity).toBeLessThan(0.98);
+    expect(trials.find(({ form }) => form === 'FLOAT, folded')!.verdict).toBe('quantizes nothing');
+    expect(trials.find(({ form }) => form === chosen.form)!.verdict).toBe('chosen');
+    for (const { similarity } of [confirmed, final]) expect(similarity).toBeGreaterThan(0.98);
+    expect(parts).toEqual({ choose: 6, confirm: 3, final: 3, generated: false });
+    expect(result.findings.sentence).toMatch(/, \d\.\d × smaller, \d\.\d{3} alike; /);
+    expect(readdirSync(folder).sort()).toEqual([
+      'model.onnx',
+      'model_auto.auto.jsonl',
+      'model_auto.onnx',
+      'model_auto.overrides.yaml',
+      'model_auto.quantize.json',
+      'samples.npy',
+    ]);
   });
+
+  it('is written again, byte for byte, from its overrides file', async () => {
+    const again = await replayed(source, result.overrides, result.findings.replay);
+    expect(again.equals(readFileSync(result.model))).toBe(true);
+  });
+
+  it('says in the receipt what was tried and why', async () => {
+    const { inputs, results } = await readReceipt(result.report);
+    expect(inputs).toMatchObject({ method: 'auto', prefer: 'size' });
+    expect(results.auto).toEqual(JSON.parse(JSON.stringify(result.findings)));
+  });
+
+  it('goes on where the journal ends, and decides the same', async () => {
+    const journal = path.join(folder, 'model_auto.auto.jsonl');
+    const whole = readFileSync(journal, 'utf8');
+    const before = readFileSync(result.model);
+    // As a kill leaves it: the last finding cut in half.
+    writeFileSync(journal, whole.slice(0, -40));
+    const said: string[] = [];
+    const log = { ...silentLog, info: (text: string) => said.push(text) };
+    const again = await auto(options, { log });
+    expect(said.filter((text) => text.startsWith('Tried'))).toEqual([]);
+    expect(again.findings.chosen).toEqual(result.findings.chosen);
+    expect(readFileSync(again.model).equals(before)).toBe(true);
+  }, 120_000);
+
+  it('refuses where nothing passes, naming the best and what it lacks, and leaves the model of before', async () => {
+    const before = readFileSync(result.model);
+    await expect(auto({ ...options, maxSizeRatio: 0.14 }, context)).rejects.toThrow(
+      /^None of \d+ models passes\. The best is .*, and it lacks: 0\.\d+ of the size, above 0\.14; lower that limit/,
+    );
+    expect(readFileSync(result.model).equals(before)).toBe(true);
+  }, 120_000);
+
+  it('gives back the layer that does the harm, and no more', async () => {
+    const spent = await withBench(folder, options, async (bench, gates) => {
+      const [candidate] = candidatesOf(options, await readModel(source), 6);
+      const trial = await bench.trial(candidate!, true);
+      return giveBack({ ...candidate!, trial, given: [] }, bench, gates);
+    });
+    expect(spent).toBeDefined();
+    expect(spent!.trial.similarity).toBeGreaterThan(0.98);
+    expect(spent!.trial.nodesQuantized).toBeGreaterThan(0);
+    console.log(spent!.given);
+  }, 240_000);
 });
-void transformer;
-void replayed;
-void readReceipt;
-void readdirSync;
-void expect;
+
+describe('auto on a transformer', () => {
+  it('chooses on made-up inputs, and says so, where it is given none', async () => {
+    const source = saveModel(temp(), transformer());
+    const warnings: string[] = [];
+    const log = { ...silentLog, warning: (text: string) => warnings.push(text) };
+    const { findings, overrides, model: made } = await auto({ model: source, ...anyTime }, { log });
+    expect(warnings.join('\n')).toMatch(/made-up inputs/);
+    expect(findings.trials.map(({ form }) => form)).not.toContain('static');
+    expect(findings.trials.map(({ form }) => form)).toContain('weight-only, 4 bits');
+    expect(findings.final.similarity).toBeGreaterThan(0.98);
+    expect((await replayed(source, overrides, findings.replay)).equals(readFileSync(made))).toBe(true);
+  }, 240_000);
+});
+
+describe('auto on a published model', () => {
+  it('keeps what PP-OCR says of the direction of a line', async () => {
+    const output = path.join(temp(), 'direction.onnx');
+    const options = { model: realModels.ocrDirection, output, dims: 'x=1x3x48x192', prefer: 'size' as const };
+    const { findings } = await auto({ ...options, ...anyTime }, context);
+    expect(findings.final.similarity).toBeGreaterThan(0.98);
+    expect(findings.trials.find(({ verdict }) => verdict === 'chosen')!.sizeRatio).toBeLessThan(0.45);
+  }, 240_000);
+});
+
+describe('bad input is one sentence', () => {
+  it.each<[string, Partial<AutoOptions>, RegExp]>([
+    ['no room for rounding', { minSimilarity: 1 }, /^Input `min-similarity` is 1, which no model of fewer bits/],
+    ['smaller than 4 bits', { maxSizeRatio: 0.05 }, /^Input `max-size-ratio` is 0\.05, and even 4 bits/],
+    ['no time at all', { maxSlowdown: 0 }, /^Input `max-slowdown` is 0: give the time/],
+    ['a metric without a program', { minMetric: 1 }, /^Input `min-metric` needs a program/],
+    ['what auto decides', { bits: 4 }, /^Input `bits` is what method `auto` decides itself/],
+    ['a plan', { dryRun: true }, /^Method `auto` decides by running models/],
+    ['a limit too short', { maxSeconds: 0.001 }, /^Input `max-seconds` is 0\.001, too short to make and measure one/],
+    ['samples of another model', { calibrationData: 'wrong' }, /x/],
+  ])(
+    'for %s',
+    async (_, given, sentence) => {
+      const folder = temp();
+      const model = saveModel(folder, transformer(1, 16));
+      const wrong = given.calibrationData ? { calibrationData: samples(folder, 3, [7]) } : {};
+      await expect(auto({ model, ...given, ...wrong }, context)).rejects.toThrow(InputError);
+      await expect(auto({ model, ...given, ...wrong }, context)).rejects.toThrow(sentence);
+      expect(readdirSync(folder).filter((name) => name.includes('_auto.o'))).toEqual([]);
+    },
+    60_000,
+  );
+});
+
+/** A bench on the samples of `options`, all of which choose. */
+async function withBench<T>(folder: string, options: AutoOptions, body: (bench: Bench, gates: Gates) => Promise<T>) {
+  const source = await readSubject(options.model);
+  const runtime = await resolveRuntime({ log: silentLog });
+  const inputs = declaredInputs(source.model).map(valueInfoOf);
+  const given = await loadSamples(options.calibrationData, inputs, { count: 6 });
+  const journal = await Journal.open(path.join(folder, 'bench.jsonl'), 'bench', silentLog);
+  return withScorer({ reference: source.model, samples: given, runtime, threads: 1 }, (choose) =>
+    body(
+      new Bench({
+        source,
+        fileName: 'bench.onnx',
+        scorers: { choose, confirm: choose, final: choose },
+        journal,
+        folder,
+        maxSeconds: 120,
+        threads: 1,
+        seed: 0,
+        log: silentLog,
+        signal: undefined,
+      }),
+      gatesOf(options),
+    ),
+  );
+}

@@ -34,6 +34,7 @@ export function quantizeSection(receipt: Receipt): Section {
   section.charts.push(...tradeCharts(auto));
   if (textOf(method) !== '') section.facts.push(['method', textOf(method)]);
   if (numberOf(nodesQuantized) !== undefined) section.facts.push(['nodes quantized', textOf(nodesQuantized)]);
+  if (auto !== undefined) addSearch(section, fields(auto));
   section.tables.push({
     title: 'Nodes with weights, and why each is as it is',
     head: ['node', 'operator', 'form', 'before', 'after', 'why'],
@@ -70,4 +71,55 @@ function weightFacts({ before, quantized, after }: Record<string, unknown>): [st
   const [was, covered, is] = [numberOf(before), numberOf(quantized), numberOf(after)];
   if (was === undefined || covered === undefined || is === undefined || was === 0) return [];
   return [['weights', `${bytes(was)} → ${bytes(is)}, ${number((100 * covered) / was)} % of the bytes quantized`]];
+}
+
+/** What `auto` has tried, what it gave back, and how to make the result again. */
+function addSearch(section: Section, { sentence, overrides, trials, given, final, retries }: Record<string, unknown>) {
+  section.facts.unshift(['chosen by auto', textOf(sentence)]);
+  section.facts.push(['overrides that make it again', textOf(overrides)]);
+  const { similarity, channelSimilarity } = fields(final);
+  const channels = numberOf(channelSimilarity);
+  const kept = `${number(numberOf(similarity) ?? 0)}${channels === undefined ? '' : `, channels ${number(channels)}`}`;
+  section.facts.push(['similarity on samples kept for the end', kept]);
+  if (numberOf(retries)) section.facts.push(['choices that other samples did not confirm', textOf(retries)]);
+  section.tables.push({
+    title: 'What auto tried on this machine',
+    head: ['form', 'similarity', 'channel-similarity', 'P50', '× FP32', 'size', 'resident', 'verdict'],
+    rows: list(trials).map((trial) => {
+      const { value, p50Ms } = fields(trial.slowdown);
+      const [time, ratio] = [numberOf(p50Ms), numberOf(value)];
+      const made = textOf(trial.refused) === '';
+      const of = (figure: unknown, shown: (figure: number) => string) => {
+        const known = numberOf(figure);
+        return known === undefined || !made ? '' : shown(known);
+      };
+      return [
+        textOf(trial.form),
+        of(trial.similarity, number),
+        of(trial.channelSimilarity, number),
+        of(time, (ms) => quantity(ms, 'ms')),
+        of(ratio, (slowdown) => number(1 / slowdown)),
+        of(trial.size, bytes),
+        of(trial.residentBytes, bytes),
+        textOf(trial.verdict),
+      ];
+    }),
+    numeric: [1, 2, 3, 4, 5, 6],
+    open: true,
+  });
+  const back = list(given);
+  if (back.length === 0) return;
+  section.tables.push({
+    title: 'Layers given back, and why',
+    head: ['nodes', 'as', 'error', 'channel-similarity', 'FP32 bytes'],
+    rows: back.map((layer) => [
+      Array.isArray(layer.nodes) ? layer.nodes.map(textOf).join(', ') : '',
+      textOf(layer.as) === 'keep' ? 'FP32' : 'FP32 from 8-bit weights',
+      number(numberOf(layer.error) ?? 0),
+      numberOf(layer.channelSimilarity) === undefined ? '' : number(numberOf(layer.channelSimilarity)!),
+      bytes(numberOf(layer.bytes) ?? 0),
+    ]),
+    numeric: [2, 3, 4],
+    code: [0],
+  });
 }
