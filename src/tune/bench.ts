@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Ranking, Score, Scorer, Subject } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
 import { labelOf } from '../model/index.ts';
-import { type QuantizeContext, type QuantizeResult, quantize } from '../quantize/index.ts';
+import { type QuantizeResult, quantize } from '../quantize/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import { withScratch } from '../runtime/index.ts';
 import { type Candidate, nameOf, type Recipe } from './candidates.ts';
@@ -35,7 +35,6 @@ export class Bench {
   /** Every trial that counts, in order. */
   readonly trials: Trial[] = [];
   readonly #options: BenchOptions;
-  readonly #observations: NonNullable<QuantizeContext['observations']> = new Map();
   /** Seconds that all findings took, those of the journal too: so a search that goes on decides as one in one go. */
   #spent = 0;
 
@@ -111,12 +110,15 @@ export class Bench {
       );
       const quantized = new Map(plan.nodes.filter(({ form }) => form !== 'kept').map((node) => [node.name, node]));
       const plannedOf = (node: string) => quantized.get(labels.get(node) ?? node);
-      return found.flatMap(({ nodes, operators, relativeError, channelSimilarity }): Proposal[] => {
+      return found.flatMap(({ members, operators, relativeError, channelSimilarity }): Proposal[] => {
         // What folding took away, and what stays as it is, cannot be given back.
-        const left = nodes.filter(plannedOf);
+        const left = members.filter(plannedOf);
         if (left.length === 0) return [];
-        const bytes = left.reduce((sum, node) => sum + plannedOf(node)!.before, 0);
-        return [{ nodes: left, operators, error: relativeError, channelSimilarity, bytes }];
+        const bytesOf = (node: string) => plannedOf(node)!.before;
+        const nodes = left.filter((node) => bytesOf(node) > 0);
+        const others = left.filter((node) => bytesOf(node) === 0);
+        const bytes = nodes.reduce((sum, node) => sum + bytesOf(node), 0);
+        return [{ nodes, others, operators, error: relativeError, channelSimilarity, bytes }];
       });
     });
     const entry: Proposals = { kind: 'diagnosis', name, layers, seconds: (performance.now() - started) / 1000 };
@@ -134,7 +136,7 @@ export class Bench {
       const output = path.join(own, fileName);
       const result = await quantize(
         { ...recipe, model: source.model.path, output, threads, sourceDigest: false },
-        { log: silentLog, signal, observations: this.#observations },
+        { log: silentLog, signal },
       );
       return body(output, result);
     });

@@ -8,6 +8,8 @@ import type { Gates } from './options.ts';
 /** A layer that was given back, and why. */
 export interface GivenBack {
   nodes: string[];
+  /** Nodes without weights, which are FLOAT again. */
+  others: string[];
   operators: string[];
   /** `keep`: FLOAT; `weight-only`: computed in FLOAT from weights of 8 bits. */
   as: 'keep' | 'weight-only';
@@ -50,20 +52,36 @@ export async function giveBack(start: Found, bench: Bench, gates: Gates): Promis
   }
 }
 
+/** Round after round: where layers were given back, others show that were hidden in the same piece of the graph. */
 async function nearer(start: Found, bench: Bench, gates: Gates): Promise<Found> {
   let current = start;
-  const said = new Set(Object.keys(start.recipe.overrides ?? {}));
-  const proposed = await bench.proposals(start, rankingOf(start.trial, gates));
-  // What the user says of a node holds.
-  const proposals = ranked(proposed.filter(({ nodes }) => !nodes.some((node) => said.has(node))));
+  for (;;) {
+    const next = await round(current, start, bench, gates);
+    if (next === current || gapOf(next.trial, gates) === 0) return next;
+    current = next;
+  }
+}
+
+/** Gives back of what the diagnosis of `found` proposes. */
+async function round(found: Found, start: Found, bench: Bench, gates: Gates): Promise<Found> {
+  let current = found;
+  // What the user says of a node holds, and nothing is more than FLOAT; what only its weights were kept of can be it yet.
+  const kept = found.given.filter(({ as }) => as === 'keep').flatMap(({ nodes, others }) => [...nodes, ...others]);
+  const said = new Set([...Object.keys(start.recipe.overrides ?? {}), ...kept]);
+  const proposed = await bench.proposals(found, rankingOf(found.trial, gates));
+  const proposals = ranked(
+    proposed.filter(({ nodes, others }) => ![...nodes, ...others].some((node) => said.has(node))),
+  );
   let step = 1;
   for (let next = 0; next < proposals.length && gapOf(current.trial, gates) > 0; ) {
     const batch = proposals.slice(next, next + step);
     next += batch.length;
     const gap = gapOf(current.trial, gates);
     let better: Found | undefined;
-    for (const as of waysOf(start, batch)) {
-      const given = [...current.given, ...batch.map((proposal) => givenBack(proposal, as))];
+    for (const as of waysOf(current, batch)) {
+      const again = new Set(batch.flatMap(({ nodes }) => nodes));
+      const before = current.given.filter(({ nodes }) => !nodes.some((node) => again.has(node)));
+      const given = [...before, ...batch.map((proposal) => givenBack(proposal, as))];
       const tried = await tryWith(start, given, bench);
       if (tried.trial.refused === null && gapOf(tried.trial, gates) < gap * NEARER) better = tried;
       if (better) break;
@@ -92,7 +110,8 @@ async function withoutNeedless(found: Found, start: Found, bench: Bench, gates: 
 
 async function tryWith(start: Found, given: GivenBack[], bench: Bench): Promise<Found> {
   const overrides: Record<string, Overrides[string]> = {};
-  for (const { nodes, as } of given) {
+  for (const { nodes, others, as } of given) {
+    for (const node of others) overrides[node] = 'keep';
     for (const node of nodes) overrides[node] = as === 'keep' ? 'keep' : { method: 'weight-only', bits: 8 };
   }
   const recipe = withOverrides(start.recipe, overrides);
@@ -101,14 +120,18 @@ async function tryWith(start: Found, given: GivenBack[], bench: Bench): Promise<
 }
 
 /** FLOAT from stored weights costs no more time than FLOAT and saves their bytes; where it does not do, FLOAT does. */
-function waysOf({ recipe }: Found, batch: readonly Proposal[]): GivenBack['as'][] {
-  const stored = recipe.method !== 'weight-only' && batch.some(({ bytes }) => bytes >= WORTH_STORING);
-  return stored ? ['weight-only', 'keep'] : ['keep'];
+function waysOf({ recipe, given }: Found, batch: readonly Proposal[]): GivenBack['as'][] {
+  const stored = new Set(given.flatMap(({ nodes }) => nodes));
+  const storable = batch.some(({ nodes, bytes }) => bytes >= WORTH_STORING && !nodes.every((node) => stored.has(node)));
+  return recipe.method !== 'weight-only' && storable ? ['weight-only', 'keep'] : ['keep'];
 }
 
-function givenBack({ nodes, operators, error, channelSimilarity, bytes }: Proposal, as: GivenBack['as']): GivenBack {
+function givenBack(
+  { nodes, others, operators, error, channelSimilarity, bytes }: Proposal,
+  as: GivenBack['as'],
+): GivenBack {
   const way = bytes >= WORTH_STORING ? as : 'keep';
-  return { nodes, operators, as: way, error, channelSimilarity, bytes };
+  return { nodes, others, operators, as: way, error, channelSimilarity, bytes };
 }
 
 /** By the harm of a layer for what it saves, which its bytes stand for. */
@@ -116,7 +139,9 @@ function ranked(proposals: readonly Proposal[]): Proposal[] {
   const all = proposals.reduce((sum, { bytes }) => sum + bytes, 0) || 1;
   const score = ({ error, channelSimilarity, bytes }: Proposal) =>
     (error ** 2 + (1 - (channelSimilarity ?? 1))) / (FREE_SHARE + bytes / all);
-  return [...proposals].sort((a, b) => score(b) - score(a) || (a.nodes[0]! < b.nodes[0]! ? -1 : 1));
+  return [...proposals].sort(
+    (a, b) => score(b) - score(a) || ([...a.nodes, ...a.others][0]! < [...b.nodes, ...b.others][0]! ? -1 : 1),
+  );
 }
 
 /** By channels where only they are too unlike. */

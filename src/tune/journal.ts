@@ -53,8 +53,9 @@ export interface Proposals {
 
 /** A layer that may be given back. */
 export interface Proposal {
-  /** Names that overrides know. */
+  /** Names that overrides know, of nodes with weights and of others beside them. */
   nodes: string[];
+  others: string[];
   operators: string[];
   /** The error that it introduces (see `LayerError`), and the similarity of its channels. */
   error: number;

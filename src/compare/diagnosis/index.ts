@@ -15,6 +15,8 @@ import { findLayers, type Layer } from './layers.ts';
 export interface LayerError {
   /** Nodes of the reference, as `exclude-nodes` calls them. */
   nodes: string[];
+  /** All its nodes in the reference but constants, and their operators. */
+  members: string[];
   operators: string[];
   /** Values that were compared. */
   outputs: string[];
@@ -154,11 +156,12 @@ function harm({ relativeError, channelSimilarity }: LayerError, rankBy: Ranking)
   return rankBy === 'error' ? relativeError : 1 - (channelSimilarity ?? 1);
 }
 
-function summedUp({ nodes, operators, outputs, changed }: Layer, { errors, channels }: Finding): LayerError {
+function summedUp({ nodes, members, operators, outputs, changed }: Layer, { errors, channels }: Finding): LayerError {
   const relativeError = median(errors);
   const similarities = [...channels.values()].flatMap((each) => each.figures().map(({ similarity }) => similarity));
   return {
     nodes,
+    members,
     operators,
     outputs,
     relativeError,

@@ -20,7 +20,8 @@ import {
 export interface Layer {
   /** Nodes of the reference with weights in it, as `exclude-nodes` calls them; where some were replaced, only those. */
   nodes: string[];
-  /** Operators of all its nodes in the reference. */
+  /** All its nodes in the reference but constants, and their operators. */
+  members: string[];
   operators: string[];
   /** Tensors it reads and makes, of those that depend on the model's inputs. */
   inputs: string[];
@@ -48,10 +49,12 @@ export function findLayers(reference: Model, model: Model): Layer[] {
     const changed = shapeOf(actual.index, parts.nodes) !== shapeOf(expected.index, originals.nodes);
     if (weighted.length === 0 && !changed) continue;
     const named = weighted.length > 0 ? weighted : originals.nodes;
+    const computing = originals.nodes.filter(({ opType }) => opType !== 'Constant');
     const replaced = named.filter((each) => expected.texts.get(each) !== actual.byAddress.get(addressOf(each)));
     layers.push({
       nodes: [...new Set((replaced.length > 0 ? replaced : named).map(addressOf))],
-      operators: originals.nodes.filter(({ opType }) => opType !== 'Constant').map(({ opType }) => opType),
+      members: computing.map(addressOf),
+      operators: computing.map(({ opType }) => opType),
       inputs: [...parts.reads],
       outputs,
       parts: parts.nodes,

@@ -113,7 +113,7 @@ function addSearch(section: Section, { sentence, overrides, trials, given, final
     title: 'Layers given back, and why',
     head: ['nodes', 'as', 'error', 'channel-similarity', 'FP32 bytes'],
     rows: back.map((layer) => [
-      Array.isArray(layer.nodes) ? layer.nodes.map(textOf).join(', ') : '',
+      [layer.nodes, layer.others].flatMap((names) => (Array.isArray(names) ? names.map(textOf) : [])).join(', '),
       textOf(layer.as) === 'keep' ? 'FP32' : 'FP32 from 8-bit weights',
       number(numberOf(layer.error) ?? 0),
       numberOf(layer.channelSimilarity) === undefined ? '' : number(numberOf(layer.channelSimilarity)!),
