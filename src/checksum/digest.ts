@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { InputError, messageOf } from '../errors.ts';
-import { CHUNK_BYTES, type ChunkDigest, rootOf } from '../model/digest.ts';
+import { CHUNK_BYTES, type ChunkDigest, rootOf } from '../model/index.ts';
 import type { Pool } from './pool.ts';
 import { createRing } from './ring.ts';
 

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../errors.ts';
-import { CHUNK_BYTES } from '../model/digest.ts';
+import { CHUNK_BYTES } from '../model/index.ts';
 import type { Log } from '../receipt/index.ts';
 import { readReceipt } from '../receipt/index.ts';
 import type { KnownChunks } from './digest.ts';

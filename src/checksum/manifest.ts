@@ -1,5 +1,5 @@
 import { InputError, messageOf } from '../errors.ts';
-import { CHUNK_BYTES, rootOf } from '../model/digest.ts';
+import { CHUNK_BYTES, rootOf } from '../model/index.ts';
 import type { FileDigests } from './digest.ts';
 
 /** `SHA256SUMS` as it was read. */

@@ -1,4 +1,4 @@
-import { rootOf } from '../model/digest.ts';
+import { rootOf } from '../model/index.ts';
 import { createReceipt, type FileIdentity, pathInReceipt, receiptPath, writeReceipt } from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import type { FileDigests } from './digest.ts';

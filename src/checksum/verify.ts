@@ -1,8 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
-import { CHUNK_BYTES, rootOf } from '../model/digest.ts';
-import { modelFiles, stampFile } from '../model/index.ts';
+import { CHUNK_BYTES, modelFiles, rootOf, stampFile } from '../model/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { locateManifest, type ManifestPaths, nameIn, readManifest } from './files.ts';
 import { install } from './install.ts';
