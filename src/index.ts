@@ -3,11 +3,10 @@
  * (`onnx-quantize-actions/model`, `/quantize`, `/runtime`, …).
  *
  * ```js
- * import { quantize, readModel, plan, settingsOf, silentLog } from 'onnx-quantize-actions';
+ * import { quantize, readModel, plan } from 'onnx-quantize-actions';
  *
- * const options = { model: 'model.onnx', output: 'model_int8.onnx' };
- * console.log(plan(await readModel(options.model), settingsOf(options)).nodesQuantized);
- * const { compressionRatio, report } = await quantize(options, { log: silentLog });
+ * console.log(plan(await readModel('model.onnx')).nodesQuantized);
+ * const { compressionRatio, report } = await quantize({ model: 'model.onnx', output: 'model_int8.onnx' });
  * ```
  *
  * A user's mistake is thrown as `InputError`; a failing gate is a result (`verdict`, `failures`).
