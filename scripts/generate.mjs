@@ -1,6 +1,6 @@
 // Writes everything in this repository that is derived from something else, so that each fact stands in one place:
 //   src/version.generated.ts, src/model/onnx_pb.ts and the WASM kernels, by their own scripts;
-//   src/actions/definitions.generated.ts and the README tables, from the action.yml files.
+//   src/actions/definitions.generated.ts, docs/inputs.md and the READMEs' table of actions, from the action.yml files.
 // `--check` writes nothing and exits 1 on drift. A missing or untyped description is an error in both modes.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -16,17 +16,13 @@ const ACTIONS = {
   'promote-config': 'actions/promote-config/action.yml',
   pipeline: 'action.yml',
 };
-/** Per README: heading words of the tables. Descriptions stay English: they are those of the action.yml files. */
+/** Per README: heading words of its table of actions. Descriptions stay English: they are those of the action.yml files. */
 const READMES = {
-  'README.md': { input: 'Input', output: 'Output', default: 'Default', meaning: 'Meaning', required: 'required' },
-  'README.es.md': {
-    input: 'Entrada',
-    output: 'Salida',
-    default: 'Por defecto',
-    meaning: 'Significado (en inglés)',
-    required: 'obligatoria',
-  },
+  'README.md': { action: 'Action', does: 'What it does', needs: 'Needs', gives: 'Gives, among others' },
+  'README.es.md': { action: 'Acción', does: 'Qué hace (en inglés)', needs: 'Pide', gives: 'Da, entre otras cosas' },
 };
+/** Outputs that a table of actions has room for. */
+const MAX_OUTPUTS = 4;
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const check = process.argv.includes('--check');
@@ -35,9 +31,10 @@ const problems = [];
 const definitions = readDefinitions();
 if (problems.length === 0) {
   emit('src/actions/definitions.generated.ts', definitionsModule(definitions));
+  emit('docs/inputs.md', inputsDocument(definitions));
   for (const [readme, words] of Object.entries(READMES)) {
     const text = readFileSync(path.join(root, readme), 'utf8');
-    emit(readme, withTables(text, readme, words));
+    emit(readme, withActions(text, readme, words));
   }
 }
 for (const script of ['generate-version.mjs', 'generate-proto.mjs', 'build-wasm.mjs']) runScript(script);
@@ -147,38 +144,54 @@ function definitionsModule(all) {
   ].join('\n');
 }
 
-function withTables(text, readme, words) {
-  return Object.entries(definitions).reduce((result, [name, { inputs, outputs }]) => {
-    for (const [group, entries] of Object.entries({ inputs, outputs })) {
-      const begin = `<!-- ${name} ${group} -->`;
-      const end = `<!-- /${name} ${group} -->`;
-      const from = result.indexOf(begin);
-      const to = result.indexOf(end);
-      if (from < 0 || to < from) {
-        problems.push(`${readme} lacks the markers ${begin} … ${end}`);
-        return result;
-      }
-      result = `${result.slice(0, from + begin.length)}\n${table(group, entries, words)}\n${result.slice(to)}`;
-    }
-    return result;
-  }, text);
+function withActions(text, readme, words) {
+  const [begin, end] = ['<!-- actions -->', '<!-- /actions -->'];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) {
+    problems.push(`${readme} lacks the markers ${begin} … ${end}`);
+    return text;
+  }
+  const rows = Object.entries(definitions).map(([name, { description, inputs, outputs }]) => {
+    const required = Object.keys(inputs).filter((input) => inputs[input].required);
+    const code = (names) => names.map((each) => `\`${each}\``).join(', ');
+    const given = code(Object.keys(outputs).slice(0, MAX_OUTPUTS));
+    return `| [${name}](docs/inputs.md#${name}) | ${cell(description)} | ${code(required) || '–'} | ${given} |`;
+  });
+  const head = `| ${words.action} | ${words.does} | ${words.needs} | ${words.gives} |\n|---|---|---|---|`;
+  return `${text.slice(0, from + begin.length)}\n${[head, ...rows].join('\n')}\n${text.slice(to)}`;
 }
 
-function table(group, entries, words) {
+function inputsDocument(all) {
+  const parts = Object.entries(all).map(([name, { description, inputs, outputs }]) => {
+    const use = `\`${name === 'pipeline' ? 'OWNER/onnx-quantize-actions' : `OWNER/onnx-quantize-actions/actions/${name}`}\``;
+    const about = `${plainAngles(description.replace(/\s+/g, ' '))} Action ${use}, command \`${name}\`.`;
+    return `## ${name}\n\n${about}\n\n${table('inputs', inputs)}\n\n${table('outputs', outputs)}\n`;
+  });
+  return `# Inputs and outputs
+
+Written by scripts/generate.mjs from the action.yml files; do not edit. Each input of an action is a flag of the command of
+the same name. MB are 10^6 bytes. An empty limit is no gate.
+
+${parts.join('\n')}`;
+}
+
+function table(group, entries) {
   const rows = Object.entries(entries).map(([name, entry]) => {
     const kind = entry.values
       ? entry.values.map((value) => `\`${value}\``).join(' · ')
       : [entry.type, entry.unit].filter(Boolean).join(', ');
-    const meaning = `${plainAngles(entry.description)} *(${kind})*`.replaceAll('|', '\\|');
+    const meaning = cell(`${entry.description} *(${kind})*`);
     if (group === 'outputs') return `| \`${name}\` | ${meaning} |`;
-    const standard = entry.required ? `**${words.required}**` : entry.default ? `\`${entry.default}\`` : '';
+    const standard = entry.required ? '**required**' : entry.default ? `\`${entry.default}\`` : '';
     return `| \`${name}\` | ${standard} | ${meaning} |`;
   });
   const head =
-    group === 'outputs'
-      ? [`| ${words.output} | ${words.meaning} |`, '|---|---|']
-      : [`| ${words.input} | ${words.default} | ${words.meaning} |`, '|---|---|---|'];
+    group === 'outputs' ? ['| Output | Meaning |', '|---|---|'] : ['| Input | Default | Meaning |', '|---|---|---|'];
   return [...head, ...rows].join('\n');
+}
+
+function cell(text) {
+  return plainAngles(text.replace(/\s+/g, ' ')).replaceAll('|', '\\|');
 }
 
 /** Angle brackets outside code spans would be read as HTML. */
