@@ -50,6 +50,8 @@ describe.skipIf(!hasChromium)('report.html in a window of 360 pixels', () => {
     }));
     expect(widthOf(htmlReport(named, [long]))).toBe(360);
     // The measure can fail.
-    expect(widthOf(htmlReport(all).replace('<main>', '<main><div style="width:500px;height:1px"></div>'))).toBeGreaterThan(360);
+    expect(
+      widthOf(htmlReport(all).replace('<main>', '<main><div style="width:500px;height:1px"></div>')),
+    ).toBeGreaterThan(360);
   });
 });
