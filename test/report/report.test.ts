@@ -123,6 +123,10 @@ describe('the summary of the pipeline', () => {
 
   it('names two models of which no receipt tells the precision by their files', () => {
     expect(actionSummary(samples.compare)).toContain('|  | FP32 | INT8 | Δ |');
+    const fp16 = { ...samples.compare.inputs, method: 'fp16' };
+    expect(actionSummary({ ...samples.compare, inputs: fp16 })).toContain('|  | FP32 | FP16 | Δ |');
+    const auto = { ...samples.compare.inputs, method: 'auto' };
+    expect(actionSummary({ ...samples.compare, inputs: auto })).not.toContain('| INT8 |');
     const { method: _, ...inputs } = samples.compare.inputs;
     const alone = actionSummary({ ...samples.compare, inputs });
     expect(alone).toContain('|  | agi\\_audio\\_core.onnx | agi\\_audio\\_core\\_int8.onnx | Δ |');

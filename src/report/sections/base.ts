@@ -32,7 +32,9 @@ export interface ModelNames {
  */
 export function modelNames(receipt: Receipt): ModelNames {
   const { method, bits, model, reference } = receipt.inputs;
-  if (method !== undefined) return { source: 'FP32', model: method === 'fp16' ? 'FP16' : `INT${bits ?? '8'}` };
+  // What `auto` chose, a comparison's receipt does not say: it may be FP16.
+  if (method !== undefined && method !== 'auto')
+    return { source: 'FP32', model: method === 'fp16' ? 'FP16' : `INT${bits ?? '8'}` };
   const names = { source: fileName(reference ?? ''), model: fileName(model ?? '') };
   return names.source === names.model ? { source: reference ?? '', model: model ?? '' } : names;
 }
