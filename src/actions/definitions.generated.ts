@@ -12,7 +12,7 @@ const method = {
     "fp16",
     "auto"
   ],
-  "description": "`dynamic` quantizes activations at run time; `weight-only` stores weights in fewer bits and unfolds them at load; `static` needs `calibration-data`; `fp16` halves; `auto` tries them, measures them here and takes the best that passes.",
+  "description": "`dynamic` quantizes activations at run time; `weight-only` stores weights in fewer bits and dequantizes them at load; `static` needs `calibration-data`; `fp16` halves; `auto` tries them, measures them here and takes the best that passes.",
   "default": "dynamic"
 } as const;
 const bits = {

@@ -1,5 +1,12 @@
 import { rootOf } from '../model/index.ts';
-import { createReceipt, type FileIdentity, pathInReceipt, receiptPath, writeReceipt } from '../receipt/index.ts';
+import {
+  createReceipt,
+  type FileIdentity,
+  inputsOf,
+  pathInReceipt,
+  receiptPath,
+  writeReceipt,
+} from '../receipt/index.ts';
 import { environment } from '../runtime/index.ts';
 import type { FileDigests } from './digest.ts';
 import { type ManifestPaths, nameIn } from './files.ts';
@@ -65,7 +72,7 @@ async function writeOne(
     createReceipt({
       now: context.now?.() ?? new Date(),
       action: 'checksum',
-      inputs: inputsOf(result.mode, options),
+      inputs: inputsOf({ mode: result.mode, ...options }),
       modelRoot: rootOf(files.flatMap((file) => digests.get(file)?.chunks ?? [])),
       files: identities,
       environment: environment(),
@@ -74,21 +81,4 @@ async function writeOne(
     }),
     receipt,
   );
-}
-
-function inputsOf(
-  mode: string,
-  { path: lines, manifest, installTo, ifExists, root, threads, receipts, report }: ChecksumOptions,
-): Record<string, string> {
-  return {
-    mode,
-    path: lines.join('\n'),
-    manifest,
-    ...(installTo === undefined ? {} : { 'install-to': installTo }),
-    ...(ifExists === undefined ? {} : { 'if-exists': ifExists }),
-    ...(root === undefined ? {} : { root }),
-    ...(threads === undefined ? {} : { threads: String(threads) }),
-    ...(receipts === undefined ? {} : { receipts: receipts.join('\n') }),
-    ...(report === undefined ? {} : { report }),
-  };
 }

@@ -34,7 +34,7 @@ const PACKING = new Set(['MatMul', 'Gemm', 'MatMulInteger', 'DynamicQuantizeMatM
  * Predicts the memory of one model's process before anything is loaded.
  *
  * `least` is what onnxruntime-node 1.30 was seen to hold in every case on Linux x64: weights that lie within the graph
- * file, matrices of external data that MatMul and Gemm pack, floats that DequantizeLinear and Cast unfold, all outputs
+ * file, matrices of external data that MatMul and Gemm pack, floats that DequantizeLinear and Cast dequantize, all outputs
  * twice, and the process. External data that are only looked up or read in place, such as an embedding table, stay mapped
  * and take memory only as long as there is some.
  *
@@ -47,15 +47,15 @@ const PACKING = new Set(['MatMul', 'Gemm', 'MatMulInteger', 'DynamicQuantizeMatM
 export function memoryNeed(model: Model, outputBytes: number, sizes: ReadonlyMap<string, number>): MemoryNeed {
   const nodes = indexGraphs(model).scopes.flatMap(({ graph }) => graph.node);
   const packed = new Set(nodes.flatMap(({ opType, input }) => (PACKING.has(opType) ? (input[1] ?? []) : [])));
-  const unfolded = new Set(nodes.filter(unfolds(nodes)).map(({ input }) => input[0] ?? ''));
+  const dequantized = new Set(nodes.filter(dequantizes(nodes)).map(({ input }) => input[0] ?? ''));
   let held = 0;
   let all = 0;
   let largest = 0;
   for (const { name, dims, length, source } of model.tensors.values()) {
     const floats = 4 * dims.reduce((product, size) => product * size, 1);
-    const bytes = unfolded.has(name) ? floats : length;
+    const bytes = dequantized.has(name) ? floats : length;
     const mapped = source.kind === 'file' && source.path !== model.path;
-    if (!mapped || unfolded.has(name) || (packed.has(name) && dims.length === 2)) held += bytes;
+    if (!mapped || dequantized.has(name) || (packed.has(name) && dims.length === 2)) held += bytes;
     all += bytes;
     largest = Math.max(largest, bytes);
   }
@@ -72,7 +72,7 @@ export function memoryNeed(model: Model, outputBytes: number, sizes: ReadonlyMap
  * Nodes that turn a stored weight into floats when the model is loaded. Where activations are quantized as well, or
  * weights in blocks, the runtime fuses DequantizeLinear into integer kernels instead.
  */
-function unfolds(nodes: readonly NodeProto[]): (node: NodeProto) => boolean {
+function dequantizes(nodes: readonly NodeProto[]): (node: NodeProto) => boolean {
   const fused = nodes.some(({ opType }) => opType === 'QuantizeLinear');
   return (node) =>
     (node.opType === 'DequantizeLinear' && !fused && intOf(node, 'block_size', 0) === 0) ||

@@ -54,7 +54,7 @@ describe.skipIf(!existsSync('/proc/self/status'))('what is said to be needed at 
     ['a matrix in external data is packed', product('m'), saveExternalModel, undefined, MATRIX],
     ['a matrix in the graph file', product('m'), saveModel, undefined, MATRIX],
     ['a quantized matrix', product('m'), saveExternalModel, 'dynamic', MATRIX / 4],
-    ['a matrix that is unfolded', product('m'), saveExternalModel, 'weight-only', MATRIX],
+    ['a matrix that is dequantized', product('m'), saveExternalModel, 'weight-only', MATRIX],
     ['a table in external data stays there', lookUp(), saveExternalModel, undefined, 0],
     ['outputs count twice', wide(), saveModel, undefined, 2 * MATRIX],
   ];
