@@ -264,6 +264,16 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
       ),
   },
   {
+    what: 'a name that two initializers have',
+    says: /two initializers called "W1".*give each value a name of its own/,
+    prepare: (folder) => {
+      const proto = smallModel();
+      proto.graph!.initializer.push(floats('W1', [64, 128], new Float32Array(64 * 128)));
+      saveModel(folder, proto);
+      return undefined;
+    },
+  },
+  {
     what: 'FP16 weights',
     says: /FP16|float16/i,
     prepare: (folder) => void saveModel(folder, halfModel()),

@@ -128,16 +128,16 @@ function checkSize({ model, planned }: Known): Finding {
 
 async function checkValues({ model, options }: Known, host: TerminalHost): Promise<Finding[]> {
   const refused = await refusedWeights(model, await quantizeOptions(options), { log: host.log });
-  if (refused.length === 0) return [{ subject: 'values', state: 'ok', text: 'every weight to quantize is finite' }];
-  return refused.slice(0, 5).map(({ name, nan, infinite }) => {
-    const what = `weight "${name}" has ${nan > 0 ? `${nan} NaN` : `${infinite} infinite`} value${(nan || infinite) > 1 ? 's' : ''}`;
-    return options.allowNonFinite || nan === 0
-      ? { subject: 'values', state: 'note', text: `${what} and stays FP32` }
-      : {
+  if (refused.length === 0) return [{ subject: 'values', state: 'ok', text: 'every weight can take its new form' }];
+  return refused.slice(0, 5).map(({ name, why, fatal }) => {
+    const what = `weight "${name}" ${why}`;
+    return fatal
+      ? {
           subject: 'values',
           state: 'missing',
           text: `${what}: export the model again, or keep it FP32 with --allow-non-finite.`,
-        };
+        }
+      : { subject: 'values', state: 'note', text: `${what}: it stays FP32` };
   });
 }
 

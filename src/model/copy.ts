@@ -1,9 +1,13 @@
+import { statSync } from 'node:fs';
 import { chmod, copyFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { InputError } from '../errors.ts';
 import { explainWriteError, openOutput } from './commit.ts';
 import { type FileDigest, rootOf } from './digest.ts';
+import { layoutModel, type ModelLayout } from './layout.ts';
 import { readModel } from './read.ts';
 import { assertUnchanged } from './stamp.ts';
+import type { FileLayout, FileStamp, Model } from './types.ts';
 import { type WrittenModel, writeModel } from './write.ts';
 
 /**
@@ -41,6 +45,33 @@ export async function copyModel(
     }
   }
   return writeModel(model, output, { external: data === undefined ? 'never' : 'always' });
+}
+
+/**
+ * The files of a model that is copied while it is written: the source's own bytes, graph and data, where its one data
+ * file is called as the output's; elsewhere the graph has to name other data, and is written anew with the same values.
+ */
+export function layoutCopy<Job = never>(source: Model, output: string): ModelLayout<Job> {
+  const [graph, data, ...more] = source.stamps;
+  const plain = `${path.basename(output)}.data`;
+  const there = data && statSync(`${output}.data`, { throwIfNoEntry: false });
+  if (more.length > 0 || (data && path.basename(data.path) !== plain) || (there && there.size !== data?.size)) {
+    return layoutModel<Job>(source, { output, external: data ? 'always' : 'never' });
+  }
+  return {
+    data: data && wholeFile(data, `${output}.data`),
+    graph(location = plain) {
+      if (location === plain) return wholeFile(graph!, output);
+      throw new InputError(
+        `Other weights stand at "${output}.data": move them, or choose another output for the copy.`,
+      );
+    },
+  };
+}
+
+function wholeFile<Job>({ path: source, size }: FileStamp, target: string): FileLayout<Job> {
+  const segments = [{ kind: 'file' as const, path: source, sourceOffset: 0, offset: 0, length: size }];
+  return { path: target, size, segments };
 }
 
 /** A copy keeps its source's permissions, and one that nobody may write cannot be synced either. */

@@ -4,18 +4,21 @@ import type { QuantizeOptions } from './options.ts';
 import { admit, draft } from './plan/index.ts';
 import { settingsOf } from './settings.ts';
 import { computeParameters, Pool, type WeightJob } from './stream/index.ts';
+import type { Encoded } from './values/value.ts';
 
 /** A weight whose values quantizing would not take. */
 export interface RefusedWeight {
   name: string;
-  /** NaN values, for which the model is refused; with infinities alone the weight stays FP32. */
-  nan: number;
-  infinite: number;
+  /** What it has, after its name: `has 2 NaN values`. */
+  why: string;
+  /** Whether the model is refused for it, as for NaN; otherwise the weight stays FP32. */
+  fatal: boolean;
 }
 
 /**
- * Reads the weights that a plan would quantize, as pass 1 does, and finds those with NaN or infinite values. Takes as
- * long as reading the model and as little memory as quantizing.
+ * Reads the weights that a plan would quantize, as pass 1 does, and finds those whose values it would not take: NaN, and
+ * what the form cannot hold (infinities in integers, magnitudes beyond FP16's). Takes as long as reading the model and as
+ * little memory as quantizing.
  * @throws InputError as `plan` does
  */
 export async function refusedWeights(
@@ -25,13 +28,14 @@ export async function refusedWeights(
 ): Promise<RefusedWeight[]> {
   const settings = settingsOf({ ...options, model: model.path });
   const plan = draft(admit(model), settings, { skip: new Map(), notes: [], warnings: [] });
-  const jobs = new Map<Constant['holder'], { name: string; job: WeightJob }>();
-  for (const { constant, encoding } of plan.rewrite.encoded) {
-    // Any range will do: what is not finite is counted on the way.
-    const job = { source: encoding.source, target: 'int8', symmetric: false, reduceRange: false, axis: null } as const;
-    jobs.set(constant.holder, { name: constant.name, job });
+  const byHolder = new Map<Constant['holder'], { encoded: Encoded; job: WeightJob }>();
+  for (const encoded of plan.rewrite.encoded) {
+    const { source } = encoded.encoding;
+    // Any range will do: extremes and what is not finite are found on the way.
+    const job = { source, target: 'int8', symmetric: false, reduceRange: false, axis: null } as const;
+    byHolder.set(encoded.constant.holder, { encoded, job });
   }
-  const weights = [...jobs.values()];
+  const weights = [...byHolder.values()];
   const total = weights.reduce((sum, { job }) => sum + job.source.length, 0);
   const pool = new Pool({
     ...(settings.threads === undefined ? {} : { threads: settings.threads }),
@@ -47,12 +51,11 @@ export async function refusedWeights(
         context.log.progress({ label: 'Reading weights', done, total, unit: 'bytes' });
       },
     );
-    return weights
-      .map(({ name }, index) => {
-        const { nonFinite, nan } = found[index]!;
-        return { name, nan, infinite: nonFinite - nan };
-      })
-      .filter(({ nan, infinite }) => nan + infinite > 0);
+    return weights.flatMap(({ encoded: { constant, encoding } }, index) => {
+      const { nan } = found[index]!;
+      const why = nan > 0 ? `has ${nan} NaN value${nan > 1 ? 's' : ''}` : encoding.refusal(found[index]!);
+      return why === undefined ? [] : [{ name: constant.name, why, fatal: nan > 0 && !settings.allowNonFinite }];
+    });
   } finally {
     await pool.close();
   }

@@ -9,6 +9,7 @@ import {
   type FileDigest,
   indexGraphs,
   type JobContent,
+  layoutCopy,
   layoutModel,
   type Model,
   type ModelLayout,
@@ -154,7 +155,10 @@ async function attempt({ options, settings, context, source, measurer }: Job): P
     const measured = await measurer.measure(pool, progress(log, 'Reading weights'));
     await breathe(signal);
     const contents = contentsOf(measured.rewrite.encoded, measured.found);
-    const layout = layoutModel<StreamJob>(measured.rewrite.model, { output: settings.output, contents });
+    const layout =
+      measured.rewrite.model === measurer.prepared.model
+        ? layoutCopy<StreamJob>(source, settings.output)
+        : layoutModel<StreamJob>(measured.rewrite.model, { output: settings.output, contents });
     const plan = { ...measured.plan, disk: (layout.data?.size ?? 0) + layout.graph().size };
     await breathe(signal);
     const table = planText(plan);
