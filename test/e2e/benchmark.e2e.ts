@@ -22,6 +22,10 @@ describe.skipIf(missing)(`the benchmark workflow${missing ? ` (skipped: ${missin
     const model = path.join(sandbox.production, 'models', 'onnx', 'agi_audio_core.onnx');
     saveSpeechModel(model);
     execFileSync(process.execPath, [cli, 'quantize', '--model', model], { stdio: 'ignore' });
+    // What is benchmarked is what is live.
+    const config = path.join(sandbox.production, 'config', 'sarai.yaml');
+    const live = readFileSync(config, 'utf8').replace('onnx/agi_audio_core.onnx', 'onnx/agi_audio_core_int8.onnx');
+    writeFileSync(config, live);
   });
   afterAll(() => {
     github?.close();
@@ -29,7 +33,8 @@ describe.skipIf(missing)(`the benchmark workflow${missing ? ` (skipped: ${missin
   });
 
   it('keeps a history and draws it', async () => {
-    await expect(month()).resolves.toMatchObject({ exitCode: 0 });
+    const first = await month();
+    expect(first.exitCode, first.output).toBe(0);
     // Times taken on a machine that others use are no measure; the other figures are the same every time.
     editHistory((figures) => delete figures.speedup);
     const { exitCode, output } = await month();

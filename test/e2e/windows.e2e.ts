@@ -55,6 +55,7 @@ describe.skipIf(missing)(`the bundles on win32${missing ? ` (skipped: ${missing}
     const installed = windows('checksum', {
       mode: 'verify',
       manifest: win('SHA256SUMS'),
+      path: win('win.onnx'),
       'install-to': win('installed'),
     });
     expect(installed).toMatchObject({ status: 0 });

@@ -5,9 +5,9 @@ import { getInput, info, setFailed } from '@actions/core';
 
 try {
   const folder = getInput('path', { required: true });
-  // As version 8 does where what arrived has another digest than what was uploaded.
+  // As version 8 does where what arrived has another digest than what was uploaded: once, on its way to be verified.
   const damaged = path.join(folder, 'SHA256SUMS');
-  if (process.env.DAMAGE_FIRST_DOWNLOAD && !existsSync(damaged)) {
+  if (process.env.DAMAGE_FIRST_DOWNLOAD && path.basename(folder) === 'incoming' && !existsSync(damaged)) {
     mkdirSync(folder, { recursive: true });
     writeFileSync(damaged, 'cut');
     throw new Error('Artifact digest mismatch');
