@@ -1,9 +1,9 @@
+import { bytes } from '../bytes.ts';
 import { createManifest, verifyManifest } from '../checksum/index.ts';
 import { InputError } from '../errors.ts';
 import { readReceipt } from '../receipt/index.ts';
 import { pipelineSummary } from '../report/index.ts';
 import type { Action } from './host.ts';
-import { bytes } from './progress.ts';
 
 /** `create` writes a manifest, `verify` checks files against it. */
 export const checksum: Action<'checksum'> = async ({ mode, ...options }, context) => {

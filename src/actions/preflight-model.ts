@@ -1,6 +1,7 @@
 import { access, constants, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { bytes } from '../bytes.ts';
 import { declaredBytes, type MemoryNeed, memoryNeed } from '../compare/index.ts';
 import { InputError, messageOf } from '../errors.ts';
 import { settleInputs } from '../inputs/index.ts';
@@ -15,7 +16,6 @@ import {
   valueInfoOf,
 } from '../runtime/index.ts';
 import type { Inputs } from './inputs.ts';
-import { bytes } from './progress.ts';
 import type { TerminalHost } from './terminal.ts';
 
 export interface Finding {

@@ -1,3 +1,4 @@
+import { bytes } from '../bytes.ts';
 import type { Progress } from '../receipt/index.ts';
 
 /** `quantizing 43 % (1.8 of 4.3 GB)`. */
@@ -25,12 +26,4 @@ export function throttle(intervalMs: number, now: () => number): (progress: Prog
     said = !finished;
     return true;
   };
-}
-
-/** Bytes for people, in powers of ten: `4.29 GB`. */
-export function bytes(count: number): string {
-  if (count >= 1e9) return `${(count / 1e9).toFixed(2)} GB`;
-  if (count >= 1e6) return `${(count / 1e6).toFixed(1)} MB`;
-  if (count >= 1e3) return `${(count / 1e3).toFixed(1)} kB`;
-  return `${count} B`;
 }

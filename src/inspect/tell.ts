@@ -1,7 +1,8 @@
 import path from 'node:path';
+import { bytes } from '../bytes.ts';
 import { loadEntry } from '../entry.ts';
 import { logLine } from '../receipt/index.ts';
-import { bytes, type Description, terminalTable } from '../report/index.ts';
+import { type Description, terminalTable } from '../report/index.ts';
 import type { MethodEstimate, ModelDescription, SignatureValue } from './describe.ts';
 
 /** The description as text for a terminal. */

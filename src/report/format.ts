@@ -16,18 +16,6 @@ export function quantity(value: number | null | undefined, unit: string): string
   return unit === '' || unit === '×' ? `${number(value)}${unit}` : `${number(value)} ${unit}`;
 }
 
-/** Bytes in powers of ten: `4.29 GB`. */
-export function bytes(count: number): string {
-  for (const [unit, size] of [
-    ['GB', 1e9],
-    ['MB', 1e6],
-    ['kB', 1e3],
-  ] as const) {
-    if (count >= size) return `${(count / size).toPrecision(3)} ${unit}`;
-  }
-  return `${count} bytes`;
-}
-
 /** A duration of `ms` milliseconds: `950 ms`, `12.3 s`, `4 min 5 s`. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${number(ms)} ms`;

@@ -1,4 +1,3 @@
-export { bytes } from './format.ts';
 export { codeBlock, escapeMarkdown, inlineCode, markdownTable, SUMMARY_BYTES } from './markdown.ts';
 export type { Chart, Description, Section, Table } from './page.ts';
 export { sectionOf } from './sections/index.ts';

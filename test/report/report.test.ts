@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { bytes } from '../../src/bytes.ts';
 import type { Receipt } from '../../src/receipt/index.ts';
-import { barLabels, bytes, duration, number } from '../../src/report/format.ts';
+import { barLabels, duration, number } from '../../src/report/format.ts';
 import { htmlReport, plotFile } from '../../src/report/html-report.ts';
 import {
   actionSummary,
@@ -391,7 +392,7 @@ describe('figures', () => {
   ])('%d reads %s', (value, text) => expect(number(value)).toBe(text));
 
   it('have units', () => {
-    expect([bytes(12), bytes(7600), bytes(4_294_967_296)]).toEqual(['12 bytes', '7.60 kB', '4.29 GB']);
+    expect([12, 7600, 999_999, 4_294_967_296].map(bytes)).toEqual(['12 bytes', '7.60 kB', '1.00 MB', '4.29 GB']);
     expect([duration(12), duration(12_340), duration(245_000)]).toEqual(['12 ms', '12.3 s', '4 min 5 s']);
   });
 

@@ -1,3 +1,4 @@
+import { bytes } from '../../bytes.ts';
 import { logLine } from '../../receipt/index.ts';
 import type { Plan, PlannedNode } from './plan.ts';
 
@@ -60,13 +61,4 @@ const LONGEST_NAME = 60;
 /** The end of a long name tells more than its beginning. */
 function shortened(name: string): string {
   return name.length > LONGEST_NAME ? `…${name.slice(1 - LONGEST_NAME)}` : name;
-}
-
-function bytes(count: number): string {
-  if (count < 1e4) return `${count} B`;
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  let value = count / 1e3;
-  let unit = 0;
-  for (; value >= 999.5 && unit < units.length - 1; unit += 1) value /= 1e3;
-  return `${value.toPrecision(3)} ${units[unit]}`;
 }

@@ -1,5 +1,6 @@
+import { bytes } from '../../bytes.ts';
 import type { Receipt } from '../../receipt/index.ts';
-import { bytes, duration } from '../format.ts';
+import { duration } from '../format.ts';
 import type { Section } from '../page.ts';
 import { baseSection } from './base.ts';
 import { fields, list, numberOf, textOf } from './read.ts';

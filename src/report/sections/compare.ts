@@ -1,5 +1,6 @@
+import { bytes } from '../../bytes.ts';
 import type { Receipt } from '../../receipt/index.ts';
-import { bytes, duration, number, quantile, quantity, share } from '../format.ts';
+import { duration, number, quantile, quantity, share } from '../format.ts';
 import type { Chart, GateRow, Section, StripChart, Table } from '../page.ts';
 import { baseSection, type ModelNames, modelNames } from './base.ts';
 import { type Fields, fields, list, numberOf, numbers, sentences, textOf } from './read.ts';

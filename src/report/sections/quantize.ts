@@ -1,5 +1,6 @@
+import { bytes } from '../../bytes.ts';
 import type { Receipt } from '../../receipt/index.ts';
-import { bytes, number, quantity } from '../format.ts';
+import { number, quantity } from '../format.ts';
 import type { Section, TradeChart } from '../page.ts';
 import { baseSection } from './base.ts';
 import { fields, list, numberOf, textOf } from './read.ts';
