@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -23,9 +23,13 @@ describe.skipIf(missing)(`the benchmark workflow${missing ? ` (skipped: ${missin
     saveSpeechModel(model);
     execFileSync(process.execPath, [cli, 'quantize', '--model', model], { stdio: 'ignore' });
     // What is benchmarked is what is live.
-    const config = path.join(sandbox.production, 'config', 'sarai.yaml');
-    const live = readFileSync(config, 'utf8').replace('onnx/agi_audio_core.onnx', 'onnx/agi_audio_core_int8.onnx');
-    writeFileSync(config, live);
+    const config = path.join('config', 'sarai.yaml');
+    const text = readFileSync(path.join(sandbox.consumer, config), 'utf8');
+    mkdirSync(path.join(sandbox.production, 'config'), { recursive: true });
+    writeFileSync(
+      path.join(sandbox.production, config),
+      text.replace('onnx/agi_audio_core.onnx', 'onnx/agi_audio_core_int8.onnx'),
+    );
   });
   afterAll(() => {
     github?.close();

@@ -39,6 +39,7 @@ jobs:
           ranges: audio_codes=0..1023
           max-seconds: 1
           allow-inconclusive: true
+        env: { RUNNER_TEMP: ${temp} }
 `,
     );
     commitAll(sandbox, 'Quantize with the cache');

@@ -147,7 +147,7 @@ describe.skipIf(missing)(`the example consumer on a runner${missing ? ` (skipped
   });
 
   it('promotes the same model again with another tag, after a download that arrived damaged', async () => {
-    const run = await promote('quantize-v2', { DAMAGE_FIRST_DOWNLOAD: 'true' });
+    const run = await promote('quantize-v2', { DAMAGE_FIRST_DOWNLOAD_OF: 'verify' });
     expect(run.output).toContain('Artifact digest mismatch');
     expect(await served()).toBe('models/onnx/agi_audio_core_int8.onnx');
   });
