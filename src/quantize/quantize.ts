@@ -13,6 +13,7 @@ import {
   layoutModel,
   type Model,
   type ModelLayout,
+  type ModelOutput,
   openOutput,
   readModel,
   rootOf,
@@ -111,7 +112,18 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   await breathe(context.signal);
   const admitted = admit(source);
   await breathe(context.signal);
-  const job = { options, settings, context, source };
+  // Before anything that takes long: of two runs on one output the second hears so at once.
+  const output = settings.dryRun ? undefined : openOutput(settings.output);
+  try {
+    return await measureAndMake({ options, settings, context, source, output }, admitted);
+  } finally {
+    output?.abort();
+  }
+}
+
+/** Lets the method see the model at work where it has to, and makes what it then plans. */
+async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): Promise<QuantizeResult> {
+  const { settings, context } = job;
   const { prepare, observe } = methodOf(settings);
   if (!prepare && !observe) return make({ ...job, measurer: new Measurer(admitted, settings) });
   return withScratch(tmpdir(), 'onnx-quantize', async (scratch) => {
@@ -134,6 +146,8 @@ interface Job {
   settings: Settings;
   context: QuantizeContext;
   source: Model;
+  /** Held while the run lasts; a dry run has none. */
+  output: ModelOutput | undefined;
   measurer: Measurer;
 }
 
@@ -145,7 +159,14 @@ async function make(job: Job): Promise<QuantizeResult> {
   }
 }
 
-async function attempt({ options, settings, context, source, measurer }: Job): Promise<QuantizeResult | undefined> {
+async function attempt({
+  options,
+  settings,
+  context,
+  source,
+  output,
+  measurer,
+}: Job): Promise<QuantizeResult | undefined> {
   const { log = silentLog, signal } = context;
   const pool = new Pool({
     ...(settings.threads === undefined ? {} : { threads: settings.threads }),
@@ -163,15 +184,17 @@ async function attempt({ options, settings, context, source, measurer }: Job): P
     await breathe(signal);
     const table = planText(plan);
     const sourceBytes = total(source.stamps);
-    if (settings.dryRun) {
+    if (!output) {
       for (const line of table.split('\n')) log.info(line);
       const warnings = [...plan.warnings, ...growth(sourceBytes, plan.disk)];
       for (const warning of warnings) log.warning(warning);
-      const { output, nodesQuantized } = { ...settings, ...plan };
+      const { nodesQuantized } = plan;
       const compressionRatio = sourceBytes / plan.disk;
-      return { model: output, data: '', root: '', compressionRatio, nodesQuantized, plan, table, report: '' };
+      return { model: settings.output, data: '', root: '', compressionRatio, nodesQuantized, plan, table, report: '' };
     }
-    const files = await write(source, layout, settings, pool, log, (error) => measurer.refuse(error, measured, pool));
+    const files = await write(source, layout, { settings, output }, pool, log, (error) =>
+      measurer.refuse(error, measured, pool),
+    );
     if (!files) return undefined;
     const { sources, written, paths } = files;
     for (const note of plan.notes) log.info(note);
@@ -219,12 +242,11 @@ async function attempt({ options, settings, context, source, measurer }: Job): P
 async function write(
   source: Model,
   layout: ModelLayout<StreamJob>,
-  settings: Settings,
+  { settings, output }: { settings: Settings; output: ModelOutput },
   pool: Pool,
   log: Log,
   refused: (error: NonFiniteBlocks) => Promise<void>,
 ) {
-  const output = openOutput(settings.output);
   const writer = new FileWriter(pool);
   try {
     const written: WrittenFile[] = [];
@@ -253,7 +275,6 @@ async function write(
     return undefined;
   } finally {
     await writer.close();
-    output.abort();
   }
 }
 
