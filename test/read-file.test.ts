@@ -4,10 +4,10 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../src/errors.ts';
 import { readRegularFile, readRegularFileIfThere } from '../src/read-file.ts';
+import { canMakePipes } from './support/pipes.ts';
 import { useTemp } from './support/temp.ts';
 
 const temp = useTemp();
-const hasPipes = process.platform !== 'win32';
 
 describe('readRegularFile', () => {
   it('reads a file of any size up to the limit, whole', async () => {
@@ -48,7 +48,7 @@ describe('readRegularFile', () => {
   });
 
   // Windows has neither pipes nor devices in folders.
-  it.skipIf(!hasPipes)('refuses a pipe and devices at once, also behind links', async () => {
+  it.skipIf(!canMakePipes)('refuses a pipe and devices at once, also behind links', async () => {
     const folder = temp();
     const pipe = path.join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   readFileSync,
@@ -42,6 +42,7 @@ import {
   value,
 } from '../support/onnx-builder.ts';
 import { ortRun } from '../support/ort-run.ts';
+import { canMakePipes } from '../support/pipes.ts';
 import { seeded } from '../support/random.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
@@ -197,9 +198,6 @@ test('says what a file is that is no model', async () => {
   }
   expect(await sentence(path.join(write('file', 'x'), 'm.onnx'))).toMatch(/does not exist/);
 });
-
-/** Not on every machine that has Node: Windows has no named pipes of this kind, and a bare PATH no tool to make one. */
-const canMakePipes = !spawnSync('mkfifo', ['--version']).error;
 
 test.skipIf(!canMakePipes)('a pipe is refused, not waited for', async () => {
   const pipe = path.join(temp(), 'pipe.onnx');

@@ -5,6 +5,7 @@ import { createDeflateRaw } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { ValueInfo } from '../../src/runtime/types.ts';
 import { runScript } from '../support/child.ts';
+import { canMakePipes } from '../support/pipes.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();
@@ -152,22 +153,18 @@ describe.skipIf(process.platform !== 'linux')('samples that would fill the memor
   }, 60_000);
 });
 
-// Windows has neither.
-it.skipIf(process.platform === 'win32')(
-  'pipes, devices and dangling links are one sentence, whatever their ending',
-  () => {
-    const folder = temp();
-    for (const ending of ['npz', 'npy', 'json', 'wav']) {
-      const pipe = path.join(folder, `pipe.${ending}`);
-      execFileSync('mkfifo', [pipe]);
-      expect(load(pipe, [open]).said).toMatch(/^InputError: samples: .* is a named pipe/);
-      const zero = path.join(folder, `zero.${ending}`);
-      symlinkSync('/dev/zero', zero);
-      expect(load(zero, [open]).said).toMatch(/^InputError: samples: .* is a device/);
-    }
-    const set = path.join(folder, 'test_data_set_0');
-    mkdirSync(set);
-    execFileSync('mkfifo', [path.join(set, 'input_0.pb')]);
-    expect(load(set, [open]).said).toMatch(/^InputError: samples: .* is a named pipe/);
-  },
-);
+it.skipIf(!canMakePipes)('pipes, devices and dangling links are one sentence, whatever their ending', () => {
+  const folder = temp();
+  for (const ending of ['npz', 'npy', 'json', 'wav']) {
+    const pipe = path.join(folder, `pipe.${ending}`);
+    execFileSync('mkfifo', [pipe]);
+    expect(load(pipe, [open]).said).toMatch(/^InputError: samples: .* is a named pipe/);
+    const zero = path.join(folder, `zero.${ending}`);
+    symlinkSync('/dev/zero', zero);
+    expect(load(zero, [open]).said).toMatch(/^InputError: samples: .* is a device/);
+  }
+  const set = path.join(folder, 'test_data_set_0');
+  mkdirSync(set);
+  execFileSync('mkfifo', [path.join(set, 'input_0.pb')]);
+  expect(load(set, [open]).said).toMatch(/^InputError: samples: .* is a named pipe/);
+});
