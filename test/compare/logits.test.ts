@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { compare } from '../../src/compare/index.ts';
 import { looksLikeLogits, type RowsOptions, scoredOutputs } from '../../src/compare/logits.ts';
 import type { StoredTensor } from '../../src/compare/metrics/outputs.ts';
 import { indexGraphs, type NodeProto, readModel } from '../../src/model/index.ts';
-import { bytesOf, floats, graph, model, node, value } from '../support/onnx-builder.ts';
+import { bytesOf, floats, graph, int64s, model, node, saveModel, value } from '../support/onnx-builder.ts';
+import { seeded } from '../support/random.ts';
 import { realModels } from '../support/real-models.ts';
 import { useTemp } from '../support/temp.ts';
 
@@ -140,5 +142,70 @@ describe('outputs whose rows are scores', () => {
 
   test('rows of 1 with something below 0 are no probabilities', async () => {
     expect(await choose([stored('n', [1, 3], [-0.5, 0.5, 1])], { wanted: false })).toEqual([]);
+  });
+});
+
+describe('a classifier of 214 classes whose exporter wrote its softmax out', () => {
+  const folder = useTemp();
+  const [FEATURES, STEPS, CLASSES] = [32, 40, 214];
+
+  /** Softmax as ReduceMax, Sub, Exp, ReduceSum, Div; `percent` makes rows that sum to 100, which only the graph explains. */
+  function classifier(name: string, { percent = false, noise = 0 } = {}) {
+    const random = seeded(3);
+    const weights = random.floats(FEATURES * CLASSES, 1);
+    const changed = seeded(4)
+      .floats(weights.length, noise)
+      .map((each, index) => each + weights[index]!);
+    const nodes = [
+      node('MatMul', ['features', 'weights'], ['product']),
+      node('Add', ['product', 'bias'], ['logits']),
+      node('ReduceMax', ['logits'], ['greatest'], { axes: { ints: [-1] }, keepdims: 1 }),
+      node('Sub', ['logits', 'greatest'], ['shifted']),
+      node('Exp', ['shifted'], ['exponentials']),
+      node('ReduceSum', ['exponentials', 'last_axis'], ['sum'], { keepdims: 1 }),
+      node('Div', ['exponentials', 'sum'], [percent ? 'probabilities' : 'classes']),
+      ...(percent ? [node('Mul', ['probabilities', 'hundred'], ['classes'])] : []),
+    ];
+    const main = graph({
+      nodes,
+      inputs: [value('features', [1, STEPS, FEATURES])],
+      outputs: [value('classes', [1, STEPS, CLASSES])],
+      initializers: [
+        floats('weights', [FEATURES, CLASSES], changed),
+        floats('bias', [CLASSES], random.floats(CLASSES, 1)),
+        floats('hundred', [], [100]),
+        int64s('last_axis', [1], [-1]),
+      ],
+    });
+    return saveModel(folder(), model(main), name);
+  }
+
+  const agreementOf = async (noise: number, options: { percent?: boolean } = {}) => {
+    const { figures, verdict } = await compare(
+      {
+        reference: classifier('reference.onnx', options),
+        model: classifier('model.onnx', { ...options, noise }),
+        minAgreement: 0.9,
+        minSimilarity: null,
+        minChannelSimilarity: null,
+        diagnose: false,
+        count: 5,
+        maxSeconds: 0.3,
+        threads: 1,
+      },
+      { temporaryFolder: folder() },
+    );
+    return { agreement: figures.agreement!, verdict };
+  };
+
+  test.each([{}, { percent: true }])('is held to the class that it names at each step: %o', async (options) => {
+    const { main } = indexGraphs(await readModel(classifier('reference.onnx', options)));
+    expect(looksLikeLogits(main, 'classes', [1, STEPS, CLASSES])).toBe(true);
+    const sound = await agreementOf(0.01, options);
+    expect(sound.agreement).toBeGreaterThan(0.9);
+    expect(sound.verdict).toBe('pass');
+    const broken = await agreementOf(3, options);
+    expect(broken.agreement).toBeLessThan(0.5);
+    expect(broken.verdict).toBe('fail');
   });
 });

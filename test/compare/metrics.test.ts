@@ -110,6 +110,15 @@ describe('kernels', () => {
     },
   );
 
+  test('leave out doubles whose squares would overflow, as infinities, and no others', () => {
+    const x = Float64Array.from({ length: 2100 }, (_, i) => (i === 2000 ? 1.01e150 : i === 3 ? 1e150 : 1));
+    const { referenceEnergy, unequalInfinities, equalInfinities } = sumsOf(8, x, x);
+    expect({ unequalInfinities, equalInfinities }).toEqual({ unequalInfinities: 0, equalInfinities: 1 });
+    expect(referenceEnergy).toBe(1e150 ** 2);
+    const { maxError, unequalInfinities: alone } = sumsOf(8, x, new Float64Array(x.length));
+    expect({ maxError, alone }).toEqual({ maxError: 1e150, alone: 1 });
+  });
+
   test('keep their accuracy over ten million elements', () => {
     const random = seeded(7);
     const x = random.floats(CHUNK_ELEMENTS);

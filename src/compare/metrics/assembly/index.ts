@@ -3,7 +3,7 @@
 // (1024 / 4 + n / 1024 + 4) ulp of the sum of their magnitudes: 6e-11 relative for the 5e8 elements of a 1.9 GiB output.
 // NaN and infinities are counted and left out of the sums.
 
-import { counts } from './finite';
+import { across, allCount, bump, counts, two } from './elements';
 
 export { channels32, channels64 } from './channels';
 
@@ -24,7 +24,7 @@ const MODEL_NANS: usize = 72;
 const UNEQUAL_INFINITIES: usize = 80;
 const EQUAL_INFINITIES: usize = 88;
 
-/** Sums of one block, filled by `sums32` and `slow`. */
+/** Sums of one block, filled by `sum` and `careful`. */
 let dot: f64 = 0;
 let referenceEnergy: f64 = 0;
 let modelEnergy: f64 = 0;
@@ -34,22 +34,22 @@ let maxError: f64 = 0;
 
 /** Adds `count` f32 of the reference and of the model to the state. */
 export function accumulate32(reference: usize, model: usize, count: i32, state: usize): void {
-  for (let start = 0; start < count; start += BLOCK) {
-    const length = min(BLOCK, count - start);
-    const a = reference + ((<usize>start) << 2);
-    const b = model + ((<usize>start) << 2);
-    sums32(a, b, length);
-    // A square of an f32 cannot overflow an f64, so a sum is finite exactly where all its terms are.
-    if (isFinite(referenceEnergy + modelEnergy)) add<f32>(a, b, length, state);
-    else slow<f32>(a, b, length, state);
-  }
+  accumulate<f32>(reference, model, count, state);
 }
 
 /** `accumulate32` for f64. */
 export function accumulate64(reference: usize, model: usize, count: i32, state: usize): void {
-  for (let start = 0; start < count; start += BLOCK) {
-    const length = min(BLOCK, count - start);
-    slow<f64>(reference + ((<usize>start) << 3), model + ((<usize>start) << 3), length, state);
+  accumulate<f64>(reference, model, count, state);
+}
+
+function accumulate<T>(a: usize, b: usize, count: i32, state: usize): void {
+  for (; count > 0; count -= BLOCK) {
+    const length = min(BLOCK, count);
+    sum<T>(a, b, length);
+    if (!allCount(referenceEnergy + modelEnergy)) careful<T>(a, b, length, state);
+    add<T>(a, b, length, state);
+    a += <usize>length * sizeof<T>();
+    b += <usize>length * sizeof<T>();
   }
 }
 
@@ -119,7 +119,7 @@ function agreement<T>(reference: usize, model: usize, rows: i32, columns: i32): 
 }
 
 /** Four lanes of each sum hide the latency of f64 additions. */
-function sums32(a: usize, b: usize, length: i32): void {
+function sum<T>(a: usize, b: usize, length: i32): void {
   const zero = f64x2.splat(0);
   let dot0 = zero,
     dot1 = zero;
@@ -133,14 +133,12 @@ function sums32(a: usize, b: usize, length: i32): void {
     absolute1 = zero;
   let max0 = zero,
     max1 = zero;
-  const vectors = a + ((<usize>(length & ~3)) << 2);
+  const vectors = a + <usize>(length & ~3) * sizeof<T>();
   while (a < vectors) {
-    const four = v128.load(a);
-    const others = v128.load(b);
-    const a0 = f64x2.promote_low_f32x4(four);
-    const a1 = f64x2.promote_low_f32x4(v128.shuffle<i64>(four, four, 1, 0));
-    const b0 = f64x2.promote_low_f32x4(others);
-    const b1 = f64x2.promote_low_f32x4(v128.shuffle<i64>(others, others, 1, 0));
+    const a0 = two<T>(a);
+    const a1 = two<T>(a + 2 * sizeof<T>());
+    const b0 = two<T>(b);
+    const b1 = two<T>(b + 2 * sizeof<T>());
     const error0 = f64x2.abs(f64x2.sub(a0, b0));
     const error1 = f64x2.abs(f64x2.sub(a1, b1));
     dot0 = f64x2.add(dot0, f64x2.mul(a0, b0));
@@ -155,8 +153,8 @@ function sums32(a: usize, b: usize, length: i32): void {
     absolute1 = f64x2.add(absolute1, error1);
     max0 = f64x2.pmax(max0, error0);
     max1 = f64x2.pmax(max1, error1);
-    a += 16;
-    b += 16;
+    a += 4 * sizeof<T>();
+    b += 4 * sizeof<T>();
   }
   dot = across(f64x2.add(dot0, dot1));
   referenceEnergy = across(f64x2.add(reference0, reference1));
@@ -166,14 +164,10 @@ function sums32(a: usize, b: usize, length: i32): void {
   const max = f64x2.pmax(max0, max1);
   maxError = Math.max(f64x2.extract_lane(max, 0), f64x2.extract_lane(max, 1));
   for (let rest = length & 3; rest > 0; rest--) {
-    term(<f64>load<f32>(a), <f64>load<f32>(b));
-    a += 4;
-    b += 4;
+    term(<f64>load<T>(a), <f64>load<T>(b));
+    a += sizeof<T>();
+    b += sizeof<T>();
   }
-}
-
-function across(pair: v128): f64 {
-  return f64x2.extract_lane(pair, 0) + f64x2.extract_lane(pair, 1);
 }
 
 function term(x: f64, y: f64): void {
@@ -187,7 +181,7 @@ function term(x: f64, y: f64): void {
 }
 
 /** One element at a time, leaving out and counting what is not finite. */
-function slow<T>(a: usize, b: usize, length: i32, state: usize): void {
+function careful<T>(a: usize, b: usize, length: i32, state: usize): void {
   dot = referenceEnergy = modelEnergy = squaredError = absoluteError = maxError = 0;
   for (let i: usize = 0; i < <usize>length; i++) {
     const x = <f64>load<T>(a + i * sizeof<T>());
@@ -201,7 +195,6 @@ function slow<T>(a: usize, b: usize, length: i32, state: usize): void {
       bump(state + (x == y ? EQUAL_INFINITIES : UNEQUAL_INFINITIES), 1);
     }
   }
-  add<T>(a, b, length, state);
 }
 
 /** Adds the block's sums to the state; looks for the place of the greatest error only where it is a new one. */
@@ -224,10 +217,6 @@ function add<T>(a: usize, b: usize, length: i32, state: usize): void {
   bump(state + MODEL_ENERGY, modelEnergy);
   bump(state + SQUARED_ERROR, squaredError);
   bump(state + ABSOLUTE_ERROR, absoluteError);
-}
-
-function bump(field: usize, by: f64): void {
-  store<f64>(field, load<f64>(field) + by);
 }
 
 /** Index of the first greatest of at least 8 elements; NaN is never the greatest. */
