@@ -85,14 +85,18 @@ export async function measureSpeed(stage: TimedStage, samples: Samples, options:
   const taken = new Taken();
   const start = options.clock();
   const secondsLeft = () => options.maxSeconds - (options.clock() - start) / 1000;
+  const block = blockOf(feeds);
   let order: [Side, Side] = stage.runs('model') > 0 ? ['model', 'reference'] : ['reference', 'model'];
   for (;;) {
     const [first, second] = order;
     options.signal?.throwIfAborted();
+    // A burst may cut this block short, but leaves time for as many pairs as it takes; loading anew is worth long blocks.
+    const missing = mode === 'blocks' ? 1 : Math.max(1, ENOUGH - taken.pairs.length);
+    const share = (shareOf(stage, first, second) * secondsLeft()) / missing;
+    const until = options.clock() + 1000 * Math.max(BLOCK_SECONDS, share);
     await leadIn(stage, first, second, feeds);
-    const runs = mode === 'blocks' ? BLOCK_RUNS : affordableRuns(stage, secondsLeft(), taken.pairs.length);
-    const block = { warmup: 0, runs: wholeTurns(runs, feeds), minSeconds: runs < BLOCK_RUNS ? 0 : BLOCK_SECONDS };
-    const one = await stage.measure(first, feeds, { ...block, maxSeconds: secondsLeft() / 2 });
+    const maxSeconds = Math.min((until - options.clock()) / 1000, secondsLeft() / 2);
+    const one = await stage.measure(first, feeds, { ...block, maxSeconds });
     await leadIn(stage, second, first, feeds);
     // As many where the first was cut short: both go through the same samples.
     const rest = one.runs.length < block.runs ? { ...block, runs: one.runs.length, minSeconds: 0 } : block;
@@ -122,8 +126,7 @@ export async function measureAgainstStored(
   for (;;) {
     options.signal?.throwIfAborted();
     const left = options.maxSeconds - (options.clock() - start) / 1000;
-    const block = { warmup: 0, runs: wholeTurns(BLOCK_RUNS, feeds), minSeconds: BLOCK_SECONDS };
-    taken.addModel(await stage.measure('model', feeds, { ...block, maxSeconds: left }));
+    taken.addModel(await stage.measure('model', feeds, { ...blockOf(feeds), maxSeconds: left }));
     options.progress(taken.runs.model.length);
     const late = options.clock() - start >= options.maxSeconds * 1000;
     const speed = summarize('stored', taken, options.seed);
@@ -171,17 +174,18 @@ async function leadIn(stage: TimedStage, side: Side, other: Side | undefined, fe
   await Promise.all([lead(), other && stage.rest(other)]);
 }
 
-/** Runs of a block: as many as `BLOCK_RUNS`, or as leave time for enough pairs; at least one. */
-function affordableRuns(stage: TimedStage, secondsLeft: number, pairs: number): number {
-  const times = (['reference', 'model'] as const).map((side) => (stage.lastMs(side) ?? 0) / 1000);
-  const [run, lead] = [times[0]! + times[1]!, times.filter((ms) => ms * 1000 <= LONG_MS).length * LEAD_SECONDS];
-  const share = secondsLeft / Math.max(1, ENOUGH - pairs);
-  return Math.max(1, Math.min(BLOCK_RUNS, Math.floor((share - lead) / run)));
+/** What part of a pair's time the first takes where both run as often; half where that is not known. */
+function shareOf(stage: TimedStage, first: Side, second: Side): number {
+  const [one, two] = [stage.lastMs(first), stage.lastMs(second)];
+  return one === undefined || two === undefined ? 0.5 : one / (one + two);
 }
 
-/** A block's runs in whole turns through the samples, whose sizes may differ; shortened blocks are spared that. */
-const wholeTurns = (runs: number, feeds: readonly Feeds[]): number =>
-  runs < BLOCK_RUNS ? runs : Math.ceil(runs / feeds.length) * feeds.length;
+/** At least `BLOCK_RUNS` and `BLOCK_SECONDS`, in whole turns through the samples, whose sizes may differ. */
+const blockOf = (feeds: readonly Feeds[]) => ({
+  warmup: 0,
+  runs: Math.ceil(BLOCK_RUNS / feeds.length) * feeds.length,
+  minSeconds: BLOCK_SECONDS,
+});
 
 function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: number): Speed {
   const { value, low, high } = speedupOf(mode, pairs, runs, seed);

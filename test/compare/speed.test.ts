@@ -129,6 +129,16 @@ describe('measureSpeed', () => {
     expect(speed.modelMs.length).toBeLessThanOrEqual(10 * 50);
   });
 
+  test('a burst that begins within a block cuts that block short, and leaves time for pairs enough', async () => {
+    for (const weights of [[1], [1, 1, 1, 5, 9]]) {
+      const machine = { referenceMs: 34, modelMs: 20, weights, slowness: (now: number) => (now < 250 ? 1 : 10) };
+      const { speed, seconds } = await measure(machine, { maxSeconds: 10, limits: [0.2] });
+      expect(speed.pairs.length).toBeGreaterThanOrEqual(6);
+      expect(speed.speedup).toBeCloseTo(1.7, 9);
+      expect(seconds).toBeLessThan(12);
+    }
+  });
+
   test('a burst that leaves time for one pair only: as far apart as its runs are', async () => {
     // Quick at first, so that whole blocks seem to fit; then a burst for as long as there is time.
     let calls = 0;
