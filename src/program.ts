@@ -46,6 +46,8 @@ export interface ProgramOptions {
   limitMs: number;
   /** Ends it early. */
   signal?: AbortSignal | undefined;
+  /** The job's, without what only actions may know, unless given. */
+  env?: NodeJS.ProcessEnv;
   /**
    * File that gets what it prints, in place of a pipe to us: what it leaves running goes on printing when we are gone.
    */
@@ -65,12 +67,12 @@ const SHOWN_BYTES = 16_384;
 /** What is killed is given this long to end, ms; it may be another user's (sudo), whom we cannot kill. */
 const DYING_MS = 300;
 
-/** Runs a program without a shell. It gets the job's environment but for what only actions may know. */
+/** Runs a program without a shell. */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<ProgramRun> {
   const started = performance.now();
   const [program = '', ...rest] = argv;
   const output = options.outputFile === undefined ? undefined : openOutput(options.outputFile);
-  const env = childEnvironment();
+  const env = { ...(options.env ?? childEnvironment()) };
   // A runner kills at the end of a job whatever carries its mark; a service is meant to stay.
   if (options.outputFile !== undefined) delete env.RUNNER_TRACKING_ID;
   const printsTo = options.outputFile === undefined ? 'pipe' : (output ?? 'ignore');

@@ -73,7 +73,7 @@ export async function promote(options: PromoteOptions, context: ConfigContext = 
   const repository = delivery === 'commit' ? await repositoryOf(options, context) : undefined;
   // The lock is free again before the receipt is written: a rollback may be waiting.
   const done = await withLiveConfig(session, context, (live) =>
-    promoteLive(live, options, modelPath, service, repository, context),
+    promoteLive(live, options, modelPath, service, repository),
   );
   return reportChange(done, options, 'promote', context, projectRoot);
 }
@@ -84,7 +84,6 @@ async function promoteLive(
   modelPath: string,
   service: Service,
   repository: Repository | undefined,
-  given: ConfigContext,
 ): Promise<Unreported> {
   const { log } = context;
   if (!options.dryRun) await settle(live, options, projectRoot, service, context);
@@ -121,7 +120,7 @@ async function promoteLive(
   if (!service.asks) warnings.push(NO_HEALTH);
 
   const deliver = async (promoted: HistoryEntry): Promise<string[]> =>
-    repository ? deliverCommit(repository, deliveryOf(plan, options, promoted), given) : [];
+    repository ? deliverCommit(repository, deliveryOf(plan, options, promoted), context) : [];
   const wait = (model: ModelIdentity | undefined) => healthWaitMs(options, model, history, projectRoot);
   const isLive = observed.modelPath === modelPath && !observed.swapped;
   Object.assign(entry, {

@@ -59,7 +59,7 @@ export async function rollback(options: RollbackOptions, context: ConfigContext 
   refuseOddInputs(options);
   const service = openService(options);
   const session = { action: 'rollback', config: options.config, projectRoot, dryRun: options.dryRun === true } as const;
-  const done = await withLiveConfig(session, context, (live) => rollbackLive(live, options, service, context));
+  const done = await withLiveConfig(session, context, (live) => rollbackLive(live, options, service));
   return reportChange(done, options, 'rollback', context, projectRoot);
 }
 
@@ -81,7 +81,6 @@ function refuseOddInputs(options: RollbackOptions): void {
 interface Run extends LiveSession {
   options: RollbackOptions;
   service: Service;
-  given: ConfigContext;
   recovery: Recovery;
   before: Buffer;
   observed: Observed;
@@ -93,13 +92,8 @@ interface Run extends LiveSession {
   outcome: Unreported;
 }
 
-async function rollbackLive(
-  session: LiveSession,
-  options: RollbackOptions,
-  service: Service,
-  given: ConfigContext,
-): Promise<Unreported> {
-  const run = await prepare(session, options, service, given);
+async function rollbackLive(session: LiveSession, options: RollbackOptions, service: Service): Promise<Unreported> {
+  const run = await prepare(session, options, service);
   const { context, projectRoot, plan, outcome, recovery } = run;
   if (plan.said) context.log.info(plan.said);
   if (plan.leaves && plan.target) {
@@ -117,12 +111,7 @@ async function rollbackLive(
 }
 
 /** Settles what an earlier run has left, looks at the config and its history, and decides where to go. */
-async function prepare(
-  session: LiveSession,
-  options: RollbackOptions,
-  service: Service,
-  given: ConfigContext,
-): Promise<Run> {
+async function prepare(session: LiveSession, options: RollbackOptions, service: Service): Promise<Run> {
   const { live, projectRoot, context } = session;
   const { log, env, now } = context;
   const recovery: Recovery = options.dryRun
@@ -175,7 +164,7 @@ async function prepare(
     steps: [...recovery.steps],
     identity: model ?? { path: typeof modelPath === 'string' ? modelPath : options.config, files: [] },
   };
-  return { ...session, options, service, given, recovery, before, observed, plan, result, entry, model, outcome };
+  return { ...session, options, service, recovery, before, observed, plan, result, entry, model, outcome };
 }
 
 /** Nothing is to be undone: says what is live, and asks whether the service runs it. */
@@ -283,21 +272,14 @@ function unproved({ name, detail, reported }: Step, modelPath: string | undefine
 }
 
 /** Pushes the same edit to the repository. The live config comes first: what fails here is said at the end. */
-async function deliver(run: Run, edits: readonly KeyEdit[]): Promise<void> {
-  const { options, given, entry, outcome, context } = run;
-  if (options.delivery !== 'commit' || context.stop.aborted) return;
-  try {
-    const repository = await repositoryOf(options, given);
-    const noted = { ...entry };
-    outcome.failures.push(
-      ...(await deliverCommit(repository, { edits, updateComment: false, receipts: [], entry: noted }, given)),
-    );
-    if (noted.commit !== undefined) outcome.commit = noted.commit;
-  } catch (error) {
-    outcome.failures.push(
-      `The live config is in place and healthy, but the repository does not have it: ${messageOf(error)}`,
-    );
-  }
+async function deliver({ options, entry, outcome, context }: Run, edits: readonly KeyEdit[]): Promise<void> {
+  if (options.delivery !== 'commit') return;
+  const noted = { ...entry };
+  const delivery = { edits, updateComment: false, receipts: [], entry: noted };
+  outcome.failures.push(
+    ...(await deliverCommit(repositoryOf(options, { env: context.env, signal: context.stop }), delivery, context)),
+  );
+  if (noted.commit !== undefined) outcome.commit = noted.commit;
 }
 
 /** The keys of the live state as the config holds them. */

@@ -1,11 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { editYaml, promote, rollback } from '../../src/config/index.ts';
 import { hasGit, withoutGit } from '../support/git.ts';
-import { INT8, makeSite, remember, runProcess, type Site } from './support/site.ts';
+import { INT8, makeSite, remember, runProcess, runVerb, type Site } from './support/site.ts';
 
 let site: Site;
 let folder: string;
@@ -164,6 +164,30 @@ describe.skipIf(!hasGit)(`delivery: commit${withoutGit}`, () => {
     server.close();
     expect(result.failures[0]).toMatch(/the repository does not have it/);
     expect(seen).toEqual([`basic ${Buffer.from('x-access-token:fresh').toString('base64')}`]);
+  });
+
+  it('a rollback does not wait for a push: it is ended, and the promotion that was proved is on record', {
+    timeout: 60_000,
+  }, async () => {
+    const pushing = path.join(folder, 'pushing');
+    const hook = path.join(folder, 'remote.git/hooks/pre-receive');
+    await writeFile(hook, `#!/bin/sh\necho > "${pushing}"\nsleep 120\n`, { mode: 0o755 });
+    const before = await site.text();
+    const promotion = runVerb('promote', options({ delivery: 'commit' }), undefined, context().env);
+    await vi.waitFor(() => stat(pushing), { timeout: 30_000 });
+    const run = context();
+    const back = await rollback({ config: 'config/sarai.yaml', projectRoot: site.root }, run);
+    const { code, output } = await promotion;
+    expect(run.lines.join('\n')).toMatch(/asking it to give way/);
+    expect(run.lines.join('\n')).not.toMatch(/was killed/);
+    expect(code, output).toBe(1);
+    expect(output).toMatch(
+      /whether the repository has it is not known: git push was ended \(a rollback was asked for by lucia\)/,
+    );
+    expect(back).toMatchObject({ failures: [], changed: true });
+    expect(await site.text()).toBe(before);
+    expect((await site.history()).map(({ action }) => action)).toEqual(['promote', 'rollback']);
+    expect(await remote('rev-list', '--count', 'main')).toBe('1\n');
   });
 
   it('needs a checkout', async () => {

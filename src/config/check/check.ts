@@ -317,7 +317,7 @@ async function baseFile(
   name: string,
   { log = silentLog, env = process.env }: ConfigContext,
 ): Promise<YamlFile | undefined> {
-  const git = (...args: string[]) => runGit(path.dirname(configFile), args, env);
+  const git = (...args: string[]) => runGit(path.dirname(configFile), args, { env });
   if (ref.startsWith('-')) throw new InputError(`'base-ref' is '${ref}', which is no git ref.`);
   try {
     await git('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);

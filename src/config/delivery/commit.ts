@@ -1,10 +1,9 @@
-import { InputError } from '../../errors.ts';
-import { silentLog } from '../../receipt/index.ts';
+import { InputError, messageOf } from '../../errors.ts';
+import type { Log } from '../../receipt/index.ts';
 import type { FiledReceipt } from '../evidence/receipts.ts';
-import type { ConfigContext } from '../options.ts';
 import type { HistoryEntry } from '../states/history.ts';
 import { editYaml, type KeyEdit } from '../yaml/edit.ts';
-import { GitError } from './git.ts';
+import { GitStopped } from './git.ts';
 import {
   commitFiles,
   fetchBase,
@@ -12,6 +11,7 @@ import {
   type Repository,
   readRepositoryFile,
   receiptPathIn,
+  stoppedBy,
 } from './repository.ts';
 
 export interface Delivery {
@@ -23,19 +23,27 @@ export interface Delivery {
 
 const TRIES = 5;
 
-/** `commitEdit` once the live config holds: notes the commit in the history entry, and says in a sentence why not. */
+/**
+ * `commitEdit` once the live config holds: notes the commit in the history entry. Never throws: what it could not do
+ * comes back as sentences.
+ * @param stop ends the talk with the server: a rollback that is asked for does not wait for a push
+ */
 export async function deliverCommit(
-  repository: Repository,
+  repository: Repository | Promise<Repository>,
   delivery: Delivery,
-  context: ConfigContext,
+  { log, stop }: { log: Log; stop: AbortSignal },
 ): Promise<string[]> {
   try {
-    const commit = await commitEdit(repository, delivery, context);
+    const commit = await commitEdit(stoppedBy(stop, await repository), delivery, log);
     if (commit !== undefined) delivery.entry.commit = commit;
     return [];
   } catch (error) {
-    if (!(error instanceof InputError || error instanceof GitError)) throw error;
-    return [`The live config is in place and healthy, but the repository does not have it: ${error.message}`];
+    log.debug(error instanceof Error ? String(error.stack) : String(error));
+    return [
+      error instanceof GitStopped
+        ? `The live config is in place and healthy, but whether the repository has it is not known: ${error.message}. Run the same again, which only pushes.`
+        : `The live config is in place and healthy, but the repository does not have it: ${messageOf(error)}`,
+    ];
   }
 }
 
@@ -44,11 +52,7 @@ export async function deliverCommit(
  * beside it. Where the branch has moved the edit is made anew on its new tip; nothing is ever forced.
  * @returns the commit, or undefined where the branch holds all of it already.
  */
-async function commitEdit(
-  repository: Repository,
-  delivery: Delivery,
-  { log = silentLog }: ConfigContext,
-): Promise<string | undefined> {
+async function commitEdit(repository: Repository, delivery: Delivery, log: Log): Promise<string | undefined> {
   const { base, file } = repository;
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     const tip = await fetchBase(repository);

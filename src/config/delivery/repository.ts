@@ -13,8 +13,8 @@ export interface Repository {
   file: string;
   /** Branch that the config lives on: where `commit` pushes to and a pull request leads to. */
   base: string;
-  /** Runs git; resolves with stdout. */
-  git(args: readonly string[], extra?: { env?: Record<string, string> }): Promise<Buffer>;
+  /** Runs git; resolves with stdout. `signal` ends what talks to a server. */
+  git(args: readonly string[], extra?: { env?: Record<string, string>; signal?: AbortSignal }): Promise<Buffer>;
 }
 
 /** A file of a commit to be made. */
@@ -26,11 +26,10 @@ export interface FileChange {
 /** Finds the checkout (`GITHUB_WORKSPACE`, else the working directory) and the branch. */
 export async function repositoryOf(
   options: LiveOptions & { delivery?: string | undefined; token?: string | undefined; branch?: string | undefined },
-  context: ConfigContext,
+  { env = process.env, signal }: Pick<ConfigContext, 'env' | 'signal'>,
 ): Promise<Repository> {
-  const env = context.env ?? process.env;
   const workspace = env.GITHUB_WORKSPACE || process.cwd();
-  const bare = (args: readonly string[]) => runGit(workspace, args, env);
+  const bare = (args: readonly string[]) => runGit(workspace, args, { env });
   let folder: string;
   let remote: string;
   try {
@@ -43,7 +42,8 @@ export async function repositoryOf(
     );
   }
   const auth = authorization(remote, options.token);
-  const git: Repository['git'] = (args, extra = {}) => runGit(folder, args, { ...env, ...auth, ...extra.env });
+  const git: Repository['git'] = (args, { env: extra, signal: stop = signal } = {}) =>
+    runGit(folder, args, { env: { ...env, ...auth, ...extra }, signal: stop });
   const projectRoot = path.resolve(options.projectRoot ?? '.');
   const file = path.isAbsolute(options.config) ? path.relative(projectRoot, options.config) : options.config;
   if (file.startsWith('..') || path.isAbsolute(file)) {
@@ -54,6 +54,11 @@ export async function repositoryOf(
   const asked = options.delivery === 'commit' ? options.branch : undefined;
   const base = asked || (await currentBranch(env, git));
   return { folder, file: path.normalize(file).replaceAll(path.sep, '/'), base, git };
+}
+
+/** The same repository, with its talk to servers ended by `signal`. */
+export function stoppedBy(signal: AbortSignal, { git, ...rest }: Repository): Repository {
+  return { ...rest, git: (args, extra) => git(args, { signal, ...extra }) };
 }
 
 /** Fetches a branch and says which commit it is at; undefined where the remote has no such branch. */

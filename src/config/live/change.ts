@@ -153,11 +153,7 @@ async function delivered(
 ): Promise<string[]> {
   if (context.gaveWay())
     return [gaveWaySentence(context, 'the promotion was proved and is recorded, and nothing was pushed')];
-  try {
-    return await deliver(entry);
-  } catch (error) {
-    return [`The live config is in place and healthy, but the repository does not have it: ${messageOf(error)}`];
-  }
+  return deliver(entry);
 }
 
 /** Undoes a promotion that failed; nothing that goes wrong on the way back is thrown. */

@@ -110,13 +110,24 @@ export interface ProcessEnd {
 }
 
 /** Promote or rollback in a process of its own; `faultAt` names the moment at which it kills itself with SIGKILL. */
-export function runVerb(verb: 'promote' | 'rollback', options: object, faultAt?: string): Promise<ProcessEnd> {
-  return runProcess(process.execPath, [RUN, verb, JSON.stringify(options), ...(faultAt ? [faultAt] : [])]);
+export function runVerb(
+  verb: 'promote' | 'rollback',
+  options: object,
+  faultAt?: string,
+  env?: NodeJS.ProcessEnv,
+): Promise<ProcessEnd> {
+  const args = [RUN, verb, JSON.stringify(options), ...(faultAt ? [faultAt] : [])];
+  return runProcess(process.execPath, args, undefined, env);
 }
 
-export function runProcess(program: string, args: string[], cwd?: string): Promise<ProcessEnd> {
+export function runProcess(
+  program: string,
+  args: string[],
+  cwd?: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<ProcessEnd> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd ? { cwd } : {}) });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env, ...(cwd ? { cwd } : {}) });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
