@@ -17,7 +17,7 @@ import {
 import { applyChange, type Change, type LiveContext, sentenceOf, unlessStopped } from './live/change.ts';
 import { type LiveConfig, readConfig, sha256 } from './live/files.ts';
 import { removeJournal } from './live/journal.ts';
-import { proofOf, proveLive } from './live/prove.ts';
+import { proofOf, proveLive, whyUnproved } from './live/prove.ts';
 import { recover } from './live/recover.ts';
 import { type LiveSession, withLiveConfig } from './live/session.ts';
 import { healthWaitMs } from './live/wait.ts';
@@ -27,7 +27,7 @@ import { openService, reasonOf, type Service } from './service/service.ts';
 import { type HistoryEntry, keyChangeOf } from './states/history.ts';
 import { readHistory } from './states/history-file.ts';
 import { type ModelKeys, modelKeys } from './states/keys.ts';
-import { stateProblems } from './states/listing.ts';
+import { rollbackCommand, stateProblems } from './states/listing.ts';
 import { heldKeys, type Observed, observe } from './states/observe.ts';
 import { editsTo } from './states/states.ts';
 import type { ValueFacts } from './yaml/comment.ts';
@@ -132,6 +132,7 @@ async function promoteLive(
     ),
     ...(observed.model ? { previous: observed.model } : {}),
     ...(isLive ? { action: 'proof', target: observed.state.id } : {}),
+    ...(way.back ? { back: way.back.target } : {}),
   });
 
   if (isLive && !result.changed) {
@@ -213,7 +214,7 @@ async function settle(
   await removeJournal(live);
   if (proved.failed) {
     throw new InputError(
-      `An earlier rollback was cut off and is finished now, but the service is not healthy on it: ${sentenceOf(proved.failed)} See to the service, then promote again.`,
+      `An earlier rollback was cut off and is finished now (${live.file} names ${entry.model?.path ?? 'no model'}), but the service is not healthy on it: ${whyUnproved(proved.failed)}. Nothing was promoted. The rollback, run again, restarts and asks once more (${rollbackCommand(options, undefined)}); promote when it is healthy.`,
     );
   }
 }

@@ -5,7 +5,7 @@ import { repositoryOf } from './delivery/repository.ts';
 import { type ModelIdentity, modelFile, modelPathOf, sketchModel } from './evidence/models.ts';
 import { readConfig, replaceFile, sha256 } from './live/files.ts';
 import { draftOf, removeJournal, writeJournal } from './live/journal.ts';
-import { type ProofResult, proofOf, proveLive } from './live/prove.ts';
+import { type ProofResult, proofOf, proveLive, whyUnproved } from './live/prove.ts';
 import { type Recovery, recover } from './live/recover.ts';
 import { type LiveSession, withLiveConfig } from './live/session.ts';
 import { healthWaitMs } from './live/wait.ts';
@@ -264,11 +264,10 @@ async function ask(run: Run, { about, restart, known }: Question): Promise<boole
 }
 
 /** What the one who is woken has to know: what the config says, what the service says, and what to do next. */
-function unproved({ name, detail, reported }: Step, modelPath: string | undefined, run: Run): string {
-  const said = reported === undefined ? 'it has not said what it runs' : `it last reported '${reported}'`;
+function unproved(failed: Step, modelPath: string | undefined, run: Run): string {
   const stands = run.outcome.entry ? 'The rollback is written and stays' : 'The config is as asked';
   const next = rollbackCommand(run.options, undefined);
-  return `${stands} (${run.live.file} names ${modelPath ?? 'no model'}), but the service is not healthy on it: ${detail} (${name}); ${said}. Run the same again, which restarts and asks again (${next}); '--to previous' goes one state further down, '--mode history' lists them.`;
+  return `${stands} (${run.live.file} names ${modelPath ?? 'no model'}), but the service is not healthy on it: ${whyUnproved(failed)}. Run the same again, which restarts and asks again (${next}); '--to previous' goes one state further down, '--mode history' lists them.`;
 }
 
 /** Pushes the same edit to the repository. The live config comes first: what fails here is said at the end. */
@@ -320,7 +319,8 @@ async function planRollback(
   if (options.model !== undefined || options.configMemoryMb !== undefined) {
     return explicitPlan(options, observed, projectRoot);
   }
-  const below = states.stack.at(-2);
+  const announced = options.to === undefined ? states.stack.find(({ id }) => id === live.back) : undefined;
+  const below = announced ?? states.stack.at(-2);
   if (options.to !== undefined && options.to !== 'previous') {
     return returnTo(states, stateNamed(options, options.to, observed, await list()));
   }

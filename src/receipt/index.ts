@@ -6,6 +6,8 @@ export {
   createReceipt,
   type Environment,
   type FileIdentity,
+  isActionName,
+  isVerdict,
   parseReceipt,
   pathInReceipt,
   type Receipt,

@@ -131,6 +131,14 @@ export function parseReceipt(text: string, name: string): Receipt {
   return value as Receipt;
 }
 
+export function isActionName(value: unknown): value is ActionName {
+  return isOneOf(ACTIONS, value);
+}
+
+export function isVerdict(value: unknown): value is Verdict {
+  return isOneOf(VERDICTS, value);
+}
+
 const ACTIONS: readonly string[] = ['quantize', 'checksum', 'validate', 'compare', 'promote-config'];
 const VERDICTS: readonly string[] = ['pass', 'fail', 'inconclusive'];
 const ROLES: readonly string[] = ['read', 'written'];
@@ -143,11 +151,11 @@ function problemOf(value: unknown): string | undefined {
   if (!isRecord(value.tool) || value.tool.name !== 'onnx-quantize-actions' || !isText(value.tool.version)) {
     return 'its "tool" does not name onnx-quantize-actions and a version';
   }
-  if (!isOneOf(ACTIONS, value.action)) return `its "action" is ${show(value.action)}, not one of ${ACTIONS.join(', ')}`;
+  if (!isActionName(value.action)) return `its "action" is ${show(value.action)}, not one of ${ACTIONS.join(', ')}`;
   if (!isText(value.createdAt) || Number.isNaN(Date.parse(value.createdAt))) {
     return `its "createdAt" is ${show(value.createdAt)}, not a date`;
   }
-  if (!isOneOf(VERDICTS, value.verdict)) return `its "verdict" is ${show(value.verdict)}, not ${VERDICTS.join(', ')}`;
+  if (!isVerdict(value.verdict)) return `its "verdict" is ${show(value.verdict)}, not ${VERDICTS.join(', ')}`;
   if (!isRecord(value.inputs) || !Object.values(value.inputs).every((input) => typeof input === 'string')) {
     return 'its "inputs" are not an object of strings';
   }

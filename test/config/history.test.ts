@@ -76,6 +76,14 @@ describe('the history', () => {
       JSON.stringify({ ...entry('a'), model: { path: 'x', files: [{ path: 'x', size: 1, chunks: { a: 1 } }] } }),
       /its 'model'/,
     ],
+    [
+      'a verdict that is none',
+      JSON.stringify({
+        ...entry('a'),
+        receipts: [{ action: 'compare', file: 'f', sha256: 'a', verdict: 'maybe', createdAt: 'then' }],
+      }),
+      /its 'receipts'/,
+    ],
     ['an unknown action', JSON.stringify({ ...entry('a'), action: 'x' }), /its 'action'/],
     ['null', 'null', /it is no object/],
   ])('refuses %s in one sentence', (_, text, reason) => {

@@ -1,4 +1,6 @@
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { editYaml, type FaultPoint, promote, type RollbackOptions, rollback } from '../../src/config/index.ts';
@@ -189,6 +191,36 @@ describe('kill -9 at each step', () => {
     expect(await site.text()).toBe(old);
     expect((await site.health())?.models.audio_omni.model_path).toBe(FP32);
     expect((await site.history()).map(({ action }) => action)).toEqual(['revert', 'proof']);
+  });
+
+  it('a rollback that died is finished by a promotion, which goes on only where the service is healthy on it', async () => {
+    site = await makeSite();
+    await site.receipts();
+    await promote(promotion(), remember());
+    const dead = await runVerb('rollback', base(), 'written');
+    expect(dead.signal, dead.output).toBe('SIGKILL');
+    let says = INT8;
+    const server = createServer((_, response) => response.end(JSON.stringify({ model: says })));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const service = { healthUrl: `http://127.0.0.1:${port}/`, healthJsonPath: 'model', healthTimeout: 0.5 };
+    const refused = promote(promotion(service), remember());
+    await expect(refused).rejects.toThrow(
+      /An earlier rollback was cut off and is finished now \(.*sarai\.yaml names models\/onnx\/agi_audio_core\.onnx\), but .* it last reported 'models\/onnx\/agi_audio_core_int8\.onnx'\. Nothing was promoted\..*--mode rollback/,
+    );
+    expect(await site.text()).toContain(`model_path: ${FP32}`);
+    expect((await site.history()).map(({ action, proved }) => [action, proved])).toEqual([
+      ['promote', undefined],
+      ['rollback', undefined],
+      ['proof', false],
+    ]);
+    // Pressed again, the rollback asks again; then the way is free.
+    says = FP32;
+    expect(await back(service)).toMatchObject({ changed: false, failures: [] });
+    says = INT8;
+    expect((await promote(promotion(service), remember())).failures).toEqual([]);
+    server.close();
+    expect(await site.text()).toContain(`model_path: ${INT8}`);
   });
 
   it('a run that dies on the way back is brought back by the next', async () => {

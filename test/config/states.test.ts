@@ -144,6 +144,27 @@ describe('changes by hand', () => {
     expect(await live()).toBe(INT8);
   });
 
+  it('a model that is proved where it was found, or gets another limit there, is proved from then on', async () => {
+    await site3();
+    const service = { healthCommand: `"${process.execPath}" -e 0` };
+    const proved = async () => (await showHistory(base(), remember())).states.map((state) => state.proved);
+    await site.receipts(FP32);
+    await up({ model: FP32, configMemoryMb: undefined, ...service });
+    expect(await proved()).toEqual([true]);
+    await up(service);
+    await byHand([{ key: PATH_KEY, value: V2 }]);
+    const limited = await back({ configMemoryMb: 1350, ...service });
+    expect(limited).toMatchObject({ changed: true, failures: [] });
+    expect(
+      (await showHistory(base(), remember())).states.map(({ model, memoryMb, by }) => [model, memoryMb, by]),
+    ).toEqual([
+      [V2, 1350, 'found'],
+      [INT8, 1200, 'promote'],
+      [FP32, 4400, 'found'],
+    ]);
+    expect(await proved()).toEqual([true, true, true]);
+  });
+
   it('keys move together, as they stood when the state was left', async () => {
     await site3();
     await up({ set: ['audio_omni.beam=4'] });
@@ -195,6 +216,22 @@ describe('where to', () => {
     const listed = pressed.states?.states.at(-1);
     expect((await back({ to: String(listed?.id) })).changed).toBe(true);
     expect([await live(), await memory()]).toEqual([FP32, 4400]);
+  });
+
+  it('after bytes were replaced in place, the button takes the way back that was announced', async () => {
+    await v1v2();
+    await rm(path.join(site.root, INT8));
+    await copyFile(path.join(site.root, FP32), path.join(site.root, V2));
+    await site.receipts(V2);
+    const context = remember();
+    await up({ model: V2, configMemoryMb: 1300 }, context);
+    expect(context.lines.join('\n')).toMatch(/the way back is models\/onnx\/agi_audio_core\.onnx \(before-/);
+    // Literally one down lie the bytes that are no more: named, not skipped.
+    expect((await back({ to: 'previous' })).failures.join()).toMatch(/v2_int8\.onnx (differs|has \d+ bytes)/);
+    const pressed = await back();
+    expect(pressed).toMatchObject({ changed: true, failures: [] });
+    expect([await live(), await memory()]).toEqual([FP32, 4400]);
+    expect((await back()).changed).toBe(false);
   });
 
   it('a model that names a state takes its memory along; another one needs it and takes the live one’s place', async () => {

@@ -63,6 +63,12 @@ export async function proveLive(proof: Proof, service: Service, context: LiveCon
   return { ok, steps, ...(failed ? { failed } : {}), ...(entry ? { entry } : {}), warnings };
 }
 
+/** Why the service is not healthy, and what it says that it runs: half a sentence each. */
+export function whyUnproved({ name, detail, reported }: Step): string {
+  const said = reported === undefined ? 'it has not said what it runs' : `it last reported '${reported}'`;
+  return `${detail} (${name}); ${said}`;
+}
+
 /** The entry that records an answer about what an earlier entry put live. */
 export function proofOf(
   entry: HistoryEntry,

@@ -1,5 +1,12 @@
 import { InputError } from '../../errors.ts';
-import { isJsonObject, parseJsonLines } from '../../receipt/index.ts';
+import {
+  type ActionName,
+  isActionName,
+  isJsonObject,
+  isVerdict,
+  parseJsonLines,
+  type Verdict,
+} from '../../receipt/index.ts';
 import type { ModelIdentity } from '../evidence/models.ts';
 import type { AppliedEdit } from '../yaml/edit.ts';
 import { isYamlScalar, type YamlScalar } from '../yaml/scalar.ts';
@@ -24,10 +31,10 @@ export interface KeyValue {
 
 /** A receipt that a promotion leaned on. */
 export interface ReceiptMention {
-  action: string;
+  action: ActionName;
   file: string;
   sha256: string;
-  verdict: string;
+  verdict: Verdict;
   createdAt: string;
 }
 
@@ -76,6 +83,8 @@ export interface HistoryEntry {
   left?: KeyValue[];
   /** The state that is live from now on, where it is not a new one. */
   target?: string;
+  /** For a promotion of other bytes under the live path: the state that was announced as the way back from it. */
+  back?: string;
   /** For a rollback to a model that no state holds: its state takes the place of the live one. */
   replaces?: true;
   /** Whether the service was healthy on what is live now; absent where it was not asked. */
@@ -131,7 +140,7 @@ export function entryProblem(value: unknown): string | undefined {
     if (!isText(value[field])) return `its '${field}' is ${show(value[field])}, no text`;
   }
   if (!ACTIONS.includes(value.action)) return `its 'action' is ${show(value.action)}`;
-  for (const field of ['run', 'reason', 'commit', 'failure', 'to', 'target'] as const) {
+  for (const field of ['run', 'reason', 'commit', 'failure', 'to', 'target', 'back'] as const) {
     if (value[field] !== undefined && typeof value[field] !== 'string') return `its '${field}' is no text`;
   }
   const digests = value.configSha256;
@@ -186,9 +195,8 @@ function isIdentity(value: unknown): boolean {
 }
 
 function isMention(value: unknown): boolean {
-  return (
-    isJsonObject(value) && ['action', 'file', 'sha256', 'verdict', 'createdAt'].every((each) => isText(value[each]))
-  );
+  if (!isJsonObject(value) || !isActionName(value.action) || !isVerdict(value.verdict)) return false;
+  return isText(value.file) && isText(value.sha256) && isText(value.createdAt);
 }
 
 function isTexts(value: unknown): boolean {

@@ -4,7 +4,7 @@ import { readKeys } from '../yaml/edit.ts';
 import type { YamlScalar } from '../yaml/scalar.ts';
 import type { HistoryEntry, KeyValue } from './history.ts';
 import type { ModelKeys } from './keys.ts';
-import { foldStates, liveState, reconcile, type State, type StateList, type States } from './states.ts';
+import { foldStates, liveState, reconcile, type State, type StateList, type States, UNRECORDED } from './states.ts';
 
 /** The config as it is, held against what the history says of it. */
 export interface Observed extends ModelKeys {
@@ -65,9 +65,6 @@ export async function observe(observation: Observation): Promise<Observed> {
     swapped,
   };
 }
-
-/** A state that is live by hand has no name until the next entry tells of it. */
-const UNRECORDED = 'live-by-hand';
 
 /** What keys hold in a config, absent ones included. */
 export function heldKeys(bytes: Buffer, keys: Iterable<string>, name: string): KeyValue[] {

@@ -26,6 +26,8 @@ export interface State {
   proved: boolean;
   /** What `force` overrode. */
   forced: readonly string[];
+  /** The state that a rollback leaves it for, where that is not the one below: announced before bytes were replaced. */
+  back?: string;
 }
 
 /** What a history says of one config and model-path key. */
@@ -131,6 +133,9 @@ function pathKeyOf({ keys, model, previous }: HistoryEntry): string | undefined 
   )?.key;
 }
 
+/** Until an entry tells of it, a state that is live by hand is called so; that entry's `target` may still say it. */
+export const UNRECORDED = 'live-by-hand';
+
 function nextStates(states: States, entry: HistoryEntry, pathKey: string): States {
   const { keys, left, at, who } = entry;
   const known = new Set([...states.keys, ...[...keys, ...(left ?? [])].map(({ key }) => key)]);
@@ -139,7 +144,8 @@ function nextStates(states: States, entry: HistoryEntry, pathKey: string): State
     at,
     who,
   });
-  return step(before, entry, pathKey);
+  const target = entry.target === UNRECORDED ? liveState(before)?.id : entry.target;
+  return step(before, target === undefined ? entry : { ...entry, target }, pathKey);
 }
 
 /** What keys held just before an entry; 0.1.0 said it of those that changed. */
@@ -230,12 +236,12 @@ function returned(states: States, entry: HistoryEntry, pathKey: string): States 
 }
 
 function newState(
-  { id, at, who, model, forced }: HistoryEntry,
+  { id, at, who, model, forced, back }: HistoryEntry,
   by: State['by'],
   keys: ReadonlyMap<string, HeldKey>,
   proved: boolean,
 ): Pushed {
-  return { id, at, who, by, model, keys, proved, forced: forced ?? [] };
+  return { id, at, who, by, model, keys, proved, forced: forced ?? [], ...(back === undefined ? {} : { back }) };
 }
 
 /** 0.1.0 said only which model came back: the newest state below that names it, or the live one. */
@@ -245,7 +251,7 @@ function isOld(states: States, state: State, index: number, model: ModelIdentity
   return !isLive || !states.stack.slice(0, -1).some((below) => below.model?.path === model?.path);
 }
 
-interface Pushed extends Event, Pick<State, 'by' | 'keys' | 'proved' | 'forced'> {
+interface Pushed extends Event, Pick<State, 'by' | 'keys' | 'proved' | 'forced' | 'back'> {
   model: ModelIdentity | undefined;
 }
 
