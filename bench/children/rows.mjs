@@ -1,17 +1,24 @@
 /**
- * Models of one FLOAT input `x` [rows, depth] and one output, each in a session of its own, one after the other.
- * Arguments: depth, rows as `1,16,128`, models. Prints per model the load in ms, resident memory in bytes, P50 by rows in
- * ms, and by rows the cosine with the first model's output.
+ * Models of one input and one FLOAT output, each in a session of its own, one after the other, at several numbers of rows.
+ * Arguments: the input as JSON (`{"name":"x","dtype":"float32","dims":["rows",64]}`), rows as `1,16,128`, models. Prints
+ * per model the load in ms, resident memory in bytes, P50 by rows in ms, and by rows the cosine with the first model's
+ * output.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { openSession } from '../../lib/runtime/index.js';
 
-const [depth, rows, ...models] = process.argv.slice(2);
+const [described, rows, ...models] = process.argv.slice(2);
+const { name, dtype, dims } = JSON.parse(described);
 const inputs = rows.split(',').map((count) => {
-  const data = Float32Array.from({ length: Number(count) * Number(depth) }, (_, i) => Math.sin(i * 12.9898) * 0.5);
-  return { x: { dtype: 'float32', dims: [Number(count), Number(depth)], data: new Uint8Array(data.buffer) } };
+  const sizes = dims.map((size) => (size === 'rows' ? Number(count) : size));
+  const elements = sizes.reduce((product, size) => product * size, 1);
+  const data =
+    dtype === 'int64'
+      ? BigInt64Array.from({ length: elements }, (_, i) => BigInt((i * 389) % 1024))
+      : Float32Array.from({ length: elements }, (_, i) => Math.sin(i * 12.9898) * 0.5);
+  return { [name]: { dtype, dims: sizes, data: new Uint8Array(data.buffer) } };
 });
 const spoolDirectory = mkdtempSync(path.join(os.tmpdir(), 'onnx-quantize-bench-rows-'));
 try {

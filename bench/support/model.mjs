@@ -11,10 +11,10 @@ const MELS = 2048;
 /**
  * Writes a model of SARAi's shape (16 codebooks in, mel features out, a stack of transformer blocks, exporter-like
  * names; the output is short) with about `bytes` of FP32 weights in `<file>.data`. Wider models for larger sizes, as in
- * the wild. Seeded: the same size gives the same bytes. With `sparse` the weights are a hole in the file, all zeros.
- * Returns the exact size of the weights.
+ * the wild. Seeded: the same size gives the same bytes. With `sparse` the weights are a hole in the file, all zeros; with
+ * `open` the number of frames is left to who runs it. Returns the exact size of the weights.
  */
-export async function writeBenchModel(root, file, bytes, { sparse = false } = {}) {
+export async function writeBenchModel(root, file, bytes, { sparse = false, open = false } = {}) {
   const schema = await import(path.join(root, 'lib', 'model', 'onnx_pb.js'));
   const { create, toBinary } = await import('@bufbuild/protobuf');
   const width = bytes >= 20e9 ? 5120 : bytes >= 2e9 ? 2048 : 1024;
@@ -111,16 +111,17 @@ export async function writeBenchModel(root, file, bytes, { sparse = false } = {}
     type: {
       value: {
         case: 'tensorType',
-        value: { elemType, shape: { dim: dims.map((size) => ({ value: { case: 'dimValue', value: BigInt(size) } })) } },
+        value: { elemType, shape: { dim: dims.map((size) => ({ value: dimOf(size) })) } },
       },
     },
   });
+  const frames = open ? 'frames' : FRAMES;
   const graph = {
     name: 'agi_audio_core',
     node,
     initializer,
-    input: [value('audio_codes', INT64, 1, CODEBOOKS, FRAMES)],
-    output: [value('mel_features', FLOAT, 1, MELS, FRAMES)],
+    input: [value('audio_codes', INT64, 1, CODEBOOKS, frames)],
+    output: [value('mel_features', FLOAT, 1, MELS, frames)],
   };
   const model = create(schema.ModelProtoSchema, {
     irVersion: 8n,
@@ -131,6 +132,11 @@ export async function writeBenchModel(root, file, bytes, { sparse = false } = {}
   writeFileSync(file, toBinary(schema.ModelProtoSchema, model));
   writeWeights(`${file}.data`, offset, sparse);
   return offset;
+}
+
+/** A number is a fixed size, a text the name of an open one. */
+function dimOf(size) {
+  return typeof size === 'string' ? { case: 'dimParam', value: size } : { case: 'dimValue', value: BigInt(size) };
 }
 
 /** Normal-like values of the size of trained weights, from a block of 16 MiB that is repeated with a shift. */

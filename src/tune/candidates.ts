@@ -13,7 +13,7 @@ export interface Candidate {
   recipe: Recipe;
 }
 
-/** Bytes of matrices from which on blocks of 4 bits are tried, and their least share of all weights. */
+/** Bytes of matrices from which on blocks are tried, and their least share of all weights. */
 const BLOCKS_BYTES = 256 * 1024;
 const BLOCKS_SHARE = 0.5;
 
@@ -33,7 +33,10 @@ export function candidatesOf(options: AutoOptions, model: Model, calibrationCoun
     { form: 'weight-only', recipe: { method: 'weight-only', ...weights } },
   ];
   if (blocksPay(model)) {
-    candidates.push({ form: 'weight-only, 4 bits', recipe: { method: 'weight-only', bits: 4, ...nodes } });
+    candidates.push(
+      { form: 'weight-only, 4 bits', recipe: { method: 'weight-only', bits: 4, ...nodes } },
+      { form: 'weight-only, 8 bits in blocks', recipe: { method: 'weight-only', blockSize: 32, ...nodes } },
+    );
   }
   if (!calibrationData) return candidates;
   const calibration = { calibrationData, calibrationCount, calibrationMethod, calibrationPercentile, activationType };

@@ -242,6 +242,7 @@ describe('blocks that cannot be', () => {
     [{ bits: 8, algorithm: 'rtn' }, 'Input `algorithm` is about blocks'],
     [{ algorithm: 'hqq' as 'rtn' }, 'Input `algorithm` is `hqq`: it must be one of rtn.'],
     [{ bits: 3 as 4 }, 'Input `bits` is 3'],
+    [{ opTypes: ['Conv'] }, 'Input `op-types` names `Conv`, which has no form in 4 bits: name Gather, Gemm, MatMul'],
   ] as const)('are refused in a sentence: %o', async (options, sentence) => {
     await expect(quantized(small(), options)).rejects.toThrow(sentence);
   });

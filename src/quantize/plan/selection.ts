@@ -42,6 +42,7 @@ export function overrideSelector(overrides: readonly NodeSettings[]): (site: Sit
   return ({ node }) => {
     const name = addressOf(node);
     const [first, ...others] = patterns.matches(name).map((pattern) => byPattern.get(pattern)!);
+    if (others.length === 0) return first;
     const said = JSON.stringify(first?.settings);
     const other = others.find(({ settings }) => JSON.stringify(settings) !== said);
     if (!other) return first;

@@ -2,7 +2,7 @@ import { InputError } from '../../../errors.ts';
 import { type IntegerWeights, integerWeights, oneOf, type QuantizeOptions } from '../../options.ts';
 import { halfForm } from '../half/form.ts';
 import type { Method } from '../method.ts';
-import { type BlockWeights, blockForm } from './blocks/index.ts';
+import { BLOCK_OPERATORS, type BlockWeights, blockForm } from './blocks/index.ts';
 import { storedFloat16, storedInteger8 } from './stored.ts';
 
 export { storedInteger8 } from './stored.ts';
@@ -53,7 +53,13 @@ export const fp16: Method<'fp16', Fp16Settings> = {
 const BLOCK_SIZES = [16, 32, 64, 128, 256];
 const DEFAULT_BLOCK = 32;
 
-function blockWeights({ bits = 8, blockSize, algorithm, weightSymmetric }: QuantizeOptions): BlockWeights | undefined {
+function blockWeights({
+  bits = 8,
+  blockSize,
+  algorithm,
+  weightSymmetric,
+  opTypes = [],
+}: QuantizeOptions): BlockWeights | undefined {
   if (bits === 8 && blockSize === undefined) {
     if (algorithm === undefined) return undefined;
     throw new InputError('Input `algorithm` is about blocks: give `block-size` or `bits: 4` too, or leave it empty.');
@@ -63,5 +69,11 @@ function blockWeights({ bits = 8, blockSize, algorithm, weightSymmetric }: Quant
     throw new InputError(`Input \`block-size\` is ${block}: it must be one of ${BLOCK_SIZES.join(', ')}.`);
   }
   oneOf('algorithm', algorithm ?? 'rtn', ['rtn']);
+  const formless = opTypes.find((opType) => !BLOCK_OPERATORS.includes(opType));
+  if (bits === 4 && formless !== undefined) {
+    throw new InputError(
+      `Input \`op-types\` names \`${formless}\`, which has no form in 4 bits: name ${BLOCK_OPERATORS.join(', ')}, or set \`bits\` to 8.`,
+    );
+  }
   return { bits, block, symmetric: weightSymmetric ?? false };
 }

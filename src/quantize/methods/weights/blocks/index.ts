@@ -11,6 +11,9 @@ export type { BlockWeights } from './form.ts';
 
 const OPERATORS: readonly BlockOperator[] = [gather, gemm, matMul, transpose];
 
+/** The operators whose weights can be in blocks. */
+export const BLOCK_OPERATORS: readonly string[] = [gather, gemm, matMul].map(({ key }) => key);
+
 const forms: ReadonlyMap<string, BlockOperator> = new Map(OPERATORS.map((form) => [form.key, form]));
 
 /**
@@ -39,9 +42,9 @@ export function blockForm(settings: BlockWeights): NodeForm {
 
 /** When it pays, as measured (docs/quantization.md), and which runtimes have the operators. */
 function noteOf({ bits }: BlockWeights): string {
-  const releases = 'They need ONNX Runtime 1.22, 1.23 where an embedding is in blocks.';
-  if (bits === 8) {
-    return `8 bits in blocks are for quality: \`dynamic\` is as small, and faster from a few rows a product on. ${releases}`;
-  }
-  return `4 bits are fastest at one or two rows a product (a token, a frame); from about eight rows \`dynamic\` is faster. ${releases.replace('1.22', '1.19')}`;
+  const when =
+    bits === 8
+      ? '8 bits in blocks are for quality: `dynamic` is as small, and faster from a few rows a product on.'
+      : '4 bits are fastest at one or two rows a product (a token, a frame); from about eight rows `dynamic` is faster.';
+  return `${when} They need ONNX Runtime ${bits === 8 ? '1.22' : '1.19'}, 1.23 where an embedding is in blocks.`;
 }
