@@ -8,6 +8,7 @@ import logging
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantFormat
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 from canonical import ints, model, node, value, weights, write
@@ -71,13 +72,14 @@ def models():
     )
 
 
-def quantized(source, bits, block, symmetric):
+def quantized(source, bits, block, symmetric, quant_format=QuantFormat.QOperator):
     config = DefaultWeightOnlyQuantConfig(
         block_size=block,
         bits=bits,
         is_symmetric=symmetric,
         accuracy_level=4,
-        op_types_to_quantize=("MatMul", "Gather") if bits == 4 else ("MatMul",),
+        quant_format=quant_format,
+        op_types_to_quantize=("MatMul", "Gather") if bits == 4 and quant_format == QuantFormat.QOperator else ("MatMul",),
     )
     quantizer = MatMulNBitsQuantizer(copy.deepcopy(source), algo_config=config)
     quantizer.process()
@@ -90,6 +92,8 @@ def cases_of(name, source):
             for symmetric in (False, True):
                 label = f"{bits} bits {block} {'symmetric' if symmetric else 'asymmetric'}"
                 yield label, lambda: quantized(source, bits, block, symmetric)
+                if bits == 4:
+                    yield f"{label} qdq", lambda: quantized(source, bits, block, symmetric, QuantFormat.QDQ)
 
 
 logging.disable(logging.WARNING)

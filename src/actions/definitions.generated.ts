@@ -36,6 +36,14 @@ const algorithm = {
   ],
   "description": "How blocks find their scale, for `weight-only`: `rtn` takes their range."
 } as const;
+const quant_format = {
+  "type": "choice",
+  "values": [
+    "qoperator",
+    "qdq"
+  ],
+  "description": "How blocks are kept: `qoperator` is ONNX Runtime's MatMulNBits and GatherBlockQuantized; `qdq` is DequantizeLinear of the standard, from operator set 21."
+} as const;
 const compute = {
   "type": "boolean",
   "description": "Whether `fp16` computes in FP16 too, for GPUs; inputs and outputs stay FP32. Otherwise it halves the file, and weights are FP32 once loaded.",
@@ -581,6 +589,7 @@ export const definitions = {
       'bits': bits,
       'block-size': block_size,
       'algorithm': algorithm,
+      'quant-format': quant_format,
       'compute': compute,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
@@ -789,6 +798,7 @@ export const definitions = {
       'bits': bits,
       'block-size': block_size,
       'algorithm': algorithm,
+      'quant-format': quant_format,
       'compute': compute,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,

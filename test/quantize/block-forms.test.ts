@@ -224,6 +224,45 @@ describe('weights in blocks', () => {
   });
 });
 
+describe('blocks by operators of the standard', () => {
+  const products = (opset: number) =>
+    model(
+      graph({
+        inputs: [value('x', [3, 64])],
+        outputs: [value('y', [3, 90]), value('z', [3, 90])],
+        nodes: [node('MatMul', ['x', 'A'], ['y']), node('MatMul', ['x', 'B'], ['b']), node('Add', ['b', 'c'], ['z'])],
+        initializers: [weight('A', 64, 90), weight('B', 64, 90), weight('c', 90)],
+      }),
+      { opset },
+    );
+
+  it.each([
+    [4, false],
+    [4, true],
+    [8, false],
+    [8, true],
+  ] as const)('are DequantizeLinear in %i bits, symmetric %s', async (bits, weightSymmetric) => {
+    const made = await quantized(products(21), { bits, blockSize: 32, weightSymmetric, quantFormat: 'qdq' });
+    expect(operators(made.proto).sort()).toEqual(['Add', 'DequantizeLinear', 'DequantizeLinear', 'MatMul', 'MatMul']);
+    expect(made.proto.irVersion).toBeGreaterThanOrEqual(bits === 4 ? 10n : 8n);
+    await expectAlike(made, { x: feed(3, 64) }, LEAST[bits]);
+  });
+
+  it('need operator set 21: an older model says so and stores 8 bits', async () => {
+    const made = await quantized(products(17), { quantFormat: 'qdq' });
+    expect(operators(made.proto)).not.toContain('DequantizeLinear');
+    const source = saveModel(temp(), products(17));
+    const { plan } = await quantize({
+      model: source,
+      output: path.join(path.dirname(source), 'o.onnx'),
+      method: 'weight-only',
+      bits: 4,
+      quantFormat: 'qdq',
+    });
+    expect(plan.nodes[0]!.reason).toContain('operator set 17 has no DequantizeLinear of blocks');
+  });
+});
+
 describe('blocks that cannot be', () => {
   const small = () =>
     model(
@@ -240,6 +279,7 @@ describe('blocks that cannot be', () => {
     [{ method: 'dynamic' }, 'Input `bits` is 4, which method `dynamic` does not do: use `weight-only` for 4 bits.'],
     [{ method: 'dynamic', bits: 8, blockSize: 32 }, 'Input `block-size` belongs to method `weight-only`'],
     [{ bits: 8, algorithm: 'rtn' }, 'Input `algorithm` is about blocks'],
+    [{ bits: 8, quantFormat: 'qdq' }, 'Input `quant-format` is about blocks'],
     [{ algorithm: 'hqq' as 'rtn' }, 'Input `algorithm` is `hqq`: it must be one of rtn.'],
     [{ bits: 3 as 4 }, 'Input `bits` is 3'],
     [{ opTypes: ['Conv'] }, 'Input `op-types` names `Conv`, which has no form in 4 bits: name Gather, Gemm, MatMul'],

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { rootOf } from '../../src/model/digest.ts';
 import type { Segment, TensorRef } from '../../src/model/types.ts';
-import { bindKernels, compileKernels } from '../../src/quantize/kernels/kernels.ts';
+import { bindKernels, compileKernels, ROUNDINGS } from '../../src/quantize/kernels/kernels.ts';
 import {
   type BlockJob,
   type BlockPart,
@@ -30,7 +30,8 @@ const weight = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(0, -0, 1e30, -1e30, 1e-20) },
 );
 
-const scheme = fc.record({ levels: fc.constantFrom(15, 255), symmetric: fc.boolean(), even: fc.boolean() });
+const rounding = fc.constantFrom('away' as const, 'even' as const, 'apart' as const);
+const scheme = fc.record({ levels: fc.constantFrom(15, 255), symmetric: fc.boolean(), rounding });
 
 const directory = fs.mkdtempSync(path.join(fs.realpathSync(process.env.TMPDIR ?? '/tmp'), 'blocks-'));
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }));
@@ -51,11 +52,12 @@ describe('blocks of weights', () => {
       );
     fc.assert(
       fc.property(matrix, scheme, ([{ rows, columns }, values], scheme) => {
-        const { levels, symmetric, even } = scheme;
+        const { levels, symmetric } = scheme;
+        const rounding = ROUNDINGS[scheme.rounding];
         new Float32Array(memory.buffer, SOURCE, values.length).set(values);
         expect(kernels.rangesOfColumns(SOURCE, rows, columns, MIN, MAX)).toBe(0);
-        kernels.blockParameters(MIN, MAX, columns, levels, symmetric, even, SCALES, FACTORS, ZERO_POINTS);
-        kernels.codesOfColumns(SOURCE, CODES, rows, columns, FACTORS, ZERO_POINTS, levels, even);
+        kernels.blockParameters(MIN, MAX, columns, levels, symmetric, rounding, SCALES, FACTORS, ZERO_POINTS);
+        kernels.codesOfColumns(SOURCE, CODES, rows, columns, FACTORS, ZERO_POINTS, levels, rounding);
         const codes = u8(CODES, rows * columns);
         const stored = Array.from(Float32Array.from(values));
         for (let c = 0; c < columns; c++) {
@@ -94,13 +96,14 @@ describe('blocks of weights', () => {
         fc.constantFrom(16, 32, 64),
         scheme,
         (values, block, scheme) => {
-          const { levels, symmetric, even } = scheme;
+          const { levels, symmetric } = scheme;
+          const rounding = ROUNDINGS[scheme.rounding];
           const blocks = Math.ceil(values.length / block);
           new Float32Array(memory.buffer, SOURCE, values.length).set(values);
           for (const at of [MIN, MAX]) clear(at, blocks);
           kernels.range(SOURCE, values.length, 0, block, blocks, block, MIN, MAX);
-          kernels.blockParameters(MIN, MAX, blocks, levels, symmetric, even, SCALES, FACTORS, ZERO_POINTS);
-          kernels.codesOfRow(SOURCE, CODES, values.length, block, FACTORS, ZERO_POINTS, levels, even);
+          kernels.blockParameters(MIN, MAX, blocks, levels, symmetric, rounding, SCALES, FACTORS, ZERO_POINTS);
+          kernels.codesOfRow(SOURCE, CODES, values.length, block, FACTORS, ZERO_POINTS, levels, rounding);
           const stored = Array.from(Float32Array.from(values));
           const expected = Array.from({ length: blocks }, (_, i) =>
             referenceBlock(stored.slice(i * block, (i + 1) * block), scheme),
@@ -120,12 +123,13 @@ describe('blocks of weights', () => {
     new Float32Array(memory.buffer, SOURCE, values.length).set(values);
     for (const at of [MIN, MAX]) clear(at, 1);
     kernels.range(SOURCE, values.length, 0, 16, 1, 16, MIN, MAX);
-    for (const [even, codes] of [
-      [false, [15, 0, 1, 2, 3]],
-      [true, [15, 0, 0, 2, 2]],
+    for (const [rounding, codes] of [
+      [ROUNDINGS.away, [15, 0, 1, 2, 3]],
+      [ROUNDINGS.apart, [15, 0, 1, 2, 3]],
+      [ROUNDINGS.even, [15, 0, 0, 2, 2]],
     ] as const) {
-      kernels.blockParameters(MIN, MAX, 1, 15, false, even, SCALES, FACTORS, ZERO_POINTS);
-      kernels.codesOfRow(SOURCE, CODES, values.length, 16, FACTORS, ZERO_POINTS, 15, even);
+      kernels.blockParameters(MIN, MAX, 1, 15, false, rounding, SCALES, FACTORS, ZERO_POINTS);
+      kernels.codesOfRow(SOURCE, CODES, values.length, 16, FACTORS, ZERO_POINTS, 15, rounding);
       expect(u8(CODES, values.length)).toEqual(codes);
     }
   });
@@ -159,8 +163,8 @@ let files = 0;
 
 /** What the writer makes of a job: each part from a file of its own, or all from one. */
 async function written(job: BlockJob, inOne: boolean): Promise<Record<BlockPart, Buffer>> {
-  const { rows, row } = blockGeometry(job);
-  const parts = PARTS.filter((part) => row[part] > 0);
+  const { total } = blockGeometry(job);
+  const parts = PARTS.filter((part) => total[part] > 0);
   const groups = inOne ? [parts] : parts.map((part) => [part]);
   const made = { codes: Buffer.alloc(0), scales: Buffer.alloc(0), zeroPoints: Buffer.alloc(0) };
   const pool = new Pool({ threads: 2 });
@@ -170,7 +174,7 @@ async function written(job: BlockJob, inOne: boolean): Promise<Record<BlockPart,
       const segments: Segment<StreamJob>[] = [{ kind: 'bytes', offset: 0, length: 3, bytes: Buffer.from('abc') }];
       let size = 3;
       for (const part of group) {
-        const length = rows * row[part];
+        const length = total[part];
         segments.push({ kind: 'job', offset: size, length, job: { kind: 'blocks', job, part } });
         size += length;
       }
@@ -205,16 +209,19 @@ function fileTensor(dims: number[], values: Float32Array): TensorRef {
 
 /** All parts of a job, from the rules. */
 function referenceParts(job: BlockJob, values: Float32Array): Record<BlockPart, Buffer> {
-  const { rows, depth, blocks, row } = blockGeometry(job);
+  const { rows, depth, blocks, unit, total } = blockGeometry(job);
   const made = {
-    codes: Buffer.alloc(rows * row.codes),
-    scales: Buffer.alloc(rows * row.scales),
-    zeroPoints: Buffer.alloc(rows * row.zeroPoints),
+    codes: Buffer.alloc(total.codes),
+    scales: Buffer.alloc(total.scales),
+    zeroPoints: Buffer.alloc(total.zeroPoints),
   };
   const put = (buffer: Buffer, start: number, index: number, code: number) => {
     if (job.bits === 8) buffer[start + index] = code;
     else buffer[start + (index >> 1)]! |= index % 2 ? code << 4 : code;
   };
+  const inPlace = job.layout === 'source';
+  // Signed codes have the other half of the unsigned ones first.
+  const flip = inPlace && job.symmetric ? 2 ** (job.bits - 1) : 0;
   for (let r = 0; r < rows; r++) {
     const weights = Array.from(
       { length: depth },
@@ -222,19 +229,27 @@ function referenceParts(job: BlockJob, values: Float32Array): Record<BlockPart, 
     );
     const codes: number[] = [];
     for (let b = 0; b < blocks; b++) {
-      const scheme = { levels: 2 ** job.bits - 1, symmetric: job.symmetric, even: job.rounding === 'even' };
+      const scheme = { levels: 2 ** job.bits - 1, symmetric: job.symmetric, rounding: job.rounding };
       const block = referenceBlock(weights.slice(b * job.block, (b + 1) * job.block), scheme);
       codes.push(...block.codes);
-      made.scales.writeFloatLE(block.scale, r * row.scales + 4 * b);
-      if (!job.symmetric) put(made.zeroPoints, r * row.zeroPoints, b, block.zeroPoint);
+      made.scales.writeFloatLE(block.scale, inPlace ? 4 * (b * rows + r) : r * unit.scales + 4 * b);
+      if (job.symmetric) continue;
+      if (inPlace) put(made.zeroPoints, 0, b * rows + r, block.zeroPoint);
+      else put(made.zeroPoints, r * unit.zeroPoints, b, block.zeroPoint);
     }
-    if (!job.symmetric && job.bits === 4 && blocks % 2) made.zeroPoints[(r + 1) * row.zeroPoints - 1]! |= 0x80;
+    if (inPlace) {
+      codes.forEach((code, k) => {
+        put(made.codes, 0, k * rows + r, code ^ flip);
+      });
+      continue;
+    }
+    if (!job.symmetric && job.bits === 4 && blocks % 2) made.zeroPoints[(r + 1) * unit.zeroPoints - 1]! |= 0x80;
     // Half a byte is left over: onnxruntime, two blocks at a time, leaves its last code of an odd place there.
     if (job.along === 'columns' && job.bits === 4 && depth % 2 && (depth % job.block > 1 || blocks % 2 === 0)) {
       codes.push(codes.at(-2)!);
     }
     codes.forEach((code, k) => {
-      put(made.codes, r * row.codes, k, code);
+      put(made.codes, r * unit.codes, k, code);
     });
   }
   return made;
@@ -246,8 +261,8 @@ describe('block-wise weights in a file', () => {
     block: fc.constantFrom(16, 32, 64, 128, 256),
     bits: fc.constantFrom(4 as const, 8 as const),
     symmetric: fc.boolean(),
-    rounding: fc.constantFrom('away' as const, 'even' as const),
-    padded: fc.boolean(),
+    rounding,
+    layout: fc.constantFrom('matrix' as const, 'table' as const, 'source' as const),
     rows: fc.integer({ min: 1, max: 80 }),
     depth: fc.integer({ min: 1, max: 400 }),
     seed: fc.integer(),
@@ -255,7 +270,8 @@ describe('block-wise weights in a file', () => {
 
   it('are those of the reference, wherever their parts lie', async () => {
     await fc.assert(
-      fc.asyncProperty(jobs, fc.boolean(), fc.boolean(), async ({ rows, depth, seed, ...scheme }, inOne, inMemory) => {
+      fc.asyncProperty(jobs, fc.boolean(), fc.boolean(), async ({ rows, depth, seed, ...given }, inOne, inMemory) => {
+        const scheme = given.layout === 'source' ? { ...given, along: 'columns' as const } : given;
         const values = normal(rows * depth, seed);
         const source = fileTensor(scheme.along === 'rows' ? [rows, depth] : [depth, rows], values);
         const bytes = new Uint8Array(values.buffer);
@@ -271,14 +287,19 @@ describe('block-wise weights in a file', () => {
     ['columns, deeper than a tile', [17_001, 260], 'columns', 256, 8],
     ['rows, longer than a tile', [1, 4_300_001], 'rows', 256, 8],
     ['rows, many in a tile', [3000, 257], 'rows', 32, 8],
-  ] as const)('of large matrices too: %s', async (_, dims, along, block, bits) => {
-    const values = normal(dims[0] * dims[1], 7);
-    const source = fileTensor([...dims], values);
-    const job: BlockJob = { source, along, block, bits, symmetric: false, rounding: 'away', padded: true };
-    const made = await written(job, true);
-    const expected = referenceParts(job, values);
-    for (const part of PARTS) expect(made[part].equals(expected[part]), part).toBe(true);
-  });
+    ['in place, wider than a strip', [517, 5001], 'columns', 32, 4, 'source'],
+    ['in place, several tasks', [9001, 2050], 'columns', 64, 8, 'source'],
+  ] as const)(
+    'of large matrices too: %s',
+    async (_, dims, along, block, bits, layout: BlockJob['layout'] = 'matrix') => {
+      const values = normal(dims[0] * dims[1], 7);
+      const source = fileTensor([...dims], values);
+      const job: BlockJob = { source, along, block, bits, symmetric: false, rounding: 'away', layout };
+      const made = await written(job, true);
+      const expected = referenceParts(job, values);
+      for (const part of PARTS) expect(made[part].equals(expected[part]), part).toBe(true);
+    },
+  );
 
   it('count values for which there is no scale, and leave nothing', async () => {
     const values = normal(64 * 40, 3);
@@ -292,7 +313,7 @@ describe('block-wise weights in a file', () => {
       bits: 4,
       symmetric: false,
       rounding: 'away',
-      padded: true,
+      layout: 'matrix',
     };
     const before = fs.readdirSync(directory).length;
     const error = await written(job, true).catch((thrown: unknown) => thrown);

@@ -43,12 +43,13 @@ export function referenceQuantize(
 /** One block of weights from the rules of onnxruntime 1.32's two block-wise quantizers; see blocks.ts of the kernels. */
 export function referenceBlock(
   values: readonly number[],
-  { levels, symmetric, even }: { levels: number; symmetric: boolean; even: boolean },
+  { levels, symmetric, rounding }: { levels: number; symmetric: boolean; rounding: 'away' | 'even' | 'apart' },
 ) {
   const f = Math.fround;
   const low = Math.min(0, ...values);
   const high = Math.max(0, ...values);
   const half = (levels + 1) / 2;
+  const even = rounding === 'even';
   const round = even ? rint : awayFromZero;
   const clip = (value: number) => Math.min(Math.max(value, 0), levels);
   const scale = symmetric ? f((high > -low ? high : low) / -half) : f(f(high - low) / levels);
@@ -58,7 +59,8 @@ export function referenceBlock(
     if (empty) return zeroPoint;
     const scaled = even ? f(value / scale) : f(value * f(1 / scale));
     // 0 × ∞, where the scale is so small that it has no reciprocal.
-    return Number.isNaN(scaled) ? 0 : clip(round(f(scaled + zeroPoint))) + 0;
+    if (Number.isNaN(scaled)) return rounding === 'apart' ? zeroPoint : 0;
+    return clip(rounding === 'apart' ? round(scaled) + zeroPoint : round(f(scaled + zeroPoint))) + 0;
   });
   return { scale, zeroPoint, codes };
 }

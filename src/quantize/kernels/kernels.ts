@@ -42,7 +42,7 @@ export interface Kernels {
     count: number,
     levels: number,
     symmetric: boolean,
-    even: boolean,
+    rounding: number,
     scales: number,
     factors: number,
     zeroPoints: number,
@@ -56,7 +56,7 @@ export interface Kernels {
     factors: number,
     zeroPoints: number,
     levels: number,
-    even: boolean,
+    rounding: number,
   ): void;
   codesOfRow(
     source: number,
@@ -66,9 +66,10 @@ export interface Kernels {
     factors: number,
     zeroPoints: number,
     levels: number,
-    even: boolean,
+    rounding: number,
   ): void;
   packPairs(source: number, target: number, count: number): void;
+  xorBytes(at: number, count: number, mask: number): void;
   packRows(source: number, target: number, pairs: number, columns: number): void;
   float16FromFloat32: ConvertKernel;
   float32FromFloat16: ConvertKernel;
@@ -89,6 +90,9 @@ export type QuantizeKernel = (
 ) => void;
 
 export type ConvertKernel = (source: number, target: number, count: number) => void;
+
+/** How a block's codes are rounded, by the name that a job gives it. */
+export const ROUNDINGS = { away: 0, even: 1, apart: 2 } as const;
 
 /** Bytes that a kernel may write behind its target and read behind its sources. */
 export const SLACK = 64;

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  bitsOf,
   type Constant,
   constantBehind,
   type GraphIndex,
@@ -137,6 +138,9 @@ function finishHeader(proto: Model['proto'], graphs: readonly GraphProto[], desc
     const initializers = new Set(main.initializer.map(({ name }) => name));
     main.input = main.input.filter(({ name }) => !initializers.has(name));
   }
+  // Types of 4 bits came with IR 10.
+  const has4Bits = graphs.some(({ initializer }) => initializer.some(({ dataType }) => bitsOf(dataType) === 4));
+  if (has4Bits && proto.irVersion < 10n) proto.irVersion = 10n;
   const entry = create(StringStringEntryProtoSchema, { key: METADATA_KEY, value: description });
   proto.metadataProps = [...proto.metadataProps, entry];
 }

@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { ROUNDINGS } from '../kernels/kernels.ts';
 import { type BlockGeometry, type BlockPart, blockGeometry } from './block-geometry.ts';
 import { BLOCK, type Desk, FIRST_OF_PAIR, FLOATS, OUT, RAW, SECOND_OF_PAIR, STAGE, TILE } from './desk.ts';
 import type { BlockOutcome, BlocksTask } from './tasks.ts';
@@ -22,10 +23,11 @@ export class BlockBench {
     this.#tile = new Tile(desk);
   }
 
-  /** Makes rows [first, first + count) of a job's result and puts each part where the task wants it. */
+  /** Makes units [first, first + count) of a job's result and puts each part where the task wants it. */
   run(task: BlocksTask): BlockOutcome {
     const geometry = blockGeometry(task);
     const sink = new Sink(task, geometry);
+    if (task.layout === 'source') return { nonFinite: this.#inPlace(task, geometry, sink), collected: sink.collected };
     let nonFinite = 0;
     for (const area of areasOf(task, geometry)) {
       const tile = this.#tile;
@@ -45,18 +47,7 @@ export class BlockBench {
     for (let b = 0; b < area.blocks; b++) {
       const top = (area.block + b) * block;
       const height = Math.min(block, depth - top);
-      let source = FLOATS;
-      if (area.rows === columns) source = this.#desk.loadFloats(task.floats, top * columns, height * columns, FLOATS);
-      else {
-        for (let i = 0; i < height; i++) {
-          this.#desk.loadFloats(task.floats, (top + i) * columns + area.row, area.rows, FLOATS + 4 * i * area.rows);
-        }
-      }
-      if (kernels.rangesOfColumns(source, height, area.rows, MIN, MAX)) {
-        nonFinite += kernels.range(source, height * area.rows, 0, height * area.rows, 1, height * area.rows, MIN, MAX);
-      }
-      this.#parameters(task, area.rows);
-      kernels.codesOfColumns(source, STAGE, height, area.rows, FACTORS, ZERO_POINTS, levelsOf(bits), even(task));
+      nonFinite += this.#codesOfColumns(task, columns, { top, height, column: area.row, width: area.rows });
       let [from, lines] = [STAGE, height];
       if (bits === 4) {
         lines = Math.ceil(height / 2);
@@ -68,6 +59,70 @@ export class BlockBench {
       tile.keepParameters(0, area.rows, b, 1);
     }
     return nonFinite;
+  }
+
+  /** Reads a rectangle of the source whose columns are (parts of) blocks and makes their codes, row by row in STAGE. */
+  #codesOfColumns(task: BlocksTask, columns: number, { top, height, column, width }: Rectangle): number {
+    const { kernels } = this.#desk;
+    let source = FLOATS;
+    if (width === columns) source = this.#desk.loadFloats(task.floats, top * columns, height * columns, FLOATS);
+    else {
+      for (let i = 0; i < height; i++) {
+        this.#desk.loadFloats(task.floats, (top + i) * columns + column, width, FLOATS + 4 * i * width);
+      }
+    }
+    const count = height * width;
+    const finite = kernels.rangesOfColumns(source, height, width, MIN, MAX) === 0;
+    const nonFinite = finite ? 0 : kernels.range(source, count, 0, count, 1, count, MIN, MAX);
+    this.#parameters(task, width);
+    const { bits, rounding } = task;
+    kernels.codesOfColumns(source, STAGE, height, width, FACTORS, ZERO_POINTS, levelsOf(bits), ROUNDINGS[rounding]);
+    return nonFinite;
+  }
+
+  /** Blocks that stay where their weights are: one of every column at a time, in strips that fit the memory for floats. */
+  #inPlace(task: BlocksTask, { rows: columns, depth, blocks }: BlockGeometry, sink: Sink): number {
+    const { kernels, bytes, f32 } = this.#desk;
+    const { block, bits, symmetric } = task;
+    const strip = Math.floor(BLOCK / block);
+    const scales = new Float32Array(columns);
+    const zeroPoints = new Uint8Array(symmetric ? 0 : 2 * columns);
+    let nonFinite = 0;
+    for (let b = 2 * task.first; b < Math.min(2 * (task.first + task.count), blocks); b++) {
+      const top = b * block;
+      const height = Math.min(block, depth - top);
+      for (let column = 0; column < columns; column += strip) {
+        const width = Math.min(strip, columns - column);
+        nonFinite += this.#codesOfColumns(task, columns, { top, height, column, width });
+        for (let i = 0; i < height; i++) {
+          bytes.copyWithin(OUT + i * columns + column, STAGE + i * width, STAGE + (i + 1) * width);
+        }
+        scales.set(f32.subarray(SCALES / 4, SCALES / 4 + width), column);
+        if (!symmetric) {
+          zeroPoints.set(f32.subarray(ZERO_POINTS / 4, ZERO_POINTS / 4 + width), (b % 2) * columns + column);
+        }
+      }
+      const made = this.#packed(OUT, height * columns, bits);
+      if (symmetric) kernels.xorBytes(OUT, made, bits === 4 ? 0x88 : 0x80);
+      // Half a byte may be left over at the very end.
+      if (symmetric && bits === 4 && (height * columns) % 2) bytes[OUT + made - 1]! &= 0x0f;
+      sink.put('codes', (top * columns * bits) / 8, bytes.subarray(OUT, OUT + made));
+      sink.put('scales', 4 * b * columns, new Uint8Array(scales.buffer));
+      if (symmetric || (b % 2 === 0 && b + 1 < blocks)) continue;
+      const count = (1 + (b % 2)) * columns;
+      bytes.set(zeroPoints.subarray(0, count), OUT);
+      const length = this.#packed(OUT, count, bits);
+      sink.put('zeroPoints', ((b - (b % 2)) * columns * bits) / 8, bytes.subarray(OUT, OUT + length));
+    }
+    return nonFinite;
+  }
+
+  /** Packs codes of 4 bits where they lie; says how many bytes they then take. */
+  #packed(at: number, count: number, bits: 4 | 8): number {
+    if (bits === 8) return count;
+    this.#desk.bytes[at + count] = 0;
+    this.#desk.kernels.packPairs(at, at, count + (count % 2));
+    return Math.ceil(count / 2);
   }
 
   /**
@@ -100,7 +155,7 @@ export class BlockBench {
         nonFinite += kernels.range(source, count, 0, block, blocks, block, MIN, MAX);
         this.#parameters(task, blocks);
         const target = tile.codes + i * tile.pitch + (done * bits) / 8;
-        kernels.codesOfRow(source, STAGE, count, block, FACTORS, ZERO_POINTS, levelsOf(bits), even(task));
+        kernels.codesOfRow(source, STAGE, count, block, FACTORS, ZERO_POINTS, levelsOf(bits), ROUNDINGS[task.rounding]);
         bytes.fill(0, STAGE + count, STAGE + count + 1);
         const length = Math.ceil((count * bits) / 8);
         // Made aside: kernels write whole vectors, and the next row's bytes may be there already.
@@ -120,12 +175,20 @@ export class BlockBench {
       count,
       levelsOf(bits),
       symmetric,
-      even(task),
+      ROUNDINGS[task.rounding],
       SCALES,
       FACTORS,
       ZERO_POINTS,
     );
   }
+}
+
+/** Rows and columns of the source. */
+interface Rectangle {
+  top: number;
+  height: number;
+  column: number;
+  width: number;
 }
 
 /** A part of the result that is made at a time: whole blocks of some rows. */
@@ -219,27 +282,33 @@ class Sink {
   constructor(task: BlocksTask, geometry: BlockGeometry) {
     this.#task = task;
     this.#geometry = geometry;
-    for (const part of task.collect) this.collected[part] = new Uint8Array(task.count * geometry.row[part]);
+    const { unit, total } = geometry;
+    for (const part of task.collect) {
+      const from = task.first * unit[part];
+      this.collected[part] = new Uint8Array(Math.min(task.count * unit[part], total[part] - from));
+    }
   }
 
+  /** Puts bytes at a place of a part. */
+  put(part: BlockPart, at: number, bytes: Uint8Array): void {
+    const position = this.#task.positions[part];
+    if (position !== undefined) writeAll(this.#task.fd, bytes, position + at);
+    this.collected[part]?.set(bytes, at - this.#task.first * this.#geometry.unit[part]);
+  }
+
+  /** Takes over rows, or parts of them, that are made. */
   take(area: Area, tile: Tile): void {
-    const { row } = this.#geometry;
     for (const part of ['codes', 'scales', 'zeroPoints'] as const) {
-      const position = this.#task.positions[part];
-      const collected = this.collected[part];
-      if (position === undefined && !collected) continue;
+      const row = this.#geometry.unit[part];
+      if (row === 0) continue;
       const made = tile.part(part);
       const madeRow = made.length / area.rows;
       const into = offsetOf(part, area.block, this.#task);
-      const kept = Math.min(madeRow, row[part] - into);
-      const put = (bytes: Uint8Array, at: number) => {
-        if (collected) collected.set(bytes, at - this.#task.first * row[part]);
-        else writeAll(this.#task.fd, bytes, position! + at);
-      };
-      if (kept === row[part] && madeRow === kept) put(made, area.row * row[part]);
+      const kept = Math.min(madeRow, row - into);
+      if (kept === row && madeRow === kept) this.put(part, area.row * row, made);
       else {
         for (let i = 0; i < area.rows; i++) {
-          put(made.subarray(i * madeRow, i * madeRow + kept), (area.row + i) * row[part] + into);
+          this.put(part, (area.row + i) * row + into, made.subarray(i * madeRow, i * madeRow + kept));
         }
       }
     }
@@ -260,8 +329,4 @@ function writeAll(fd: number, bytes: Uint8Array, position: number): void {
 
 function levelsOf(bits: 4 | 8): number {
   return 2 ** bits - 1;
-}
-
-function even({ rounding }: BlocksTask): boolean {
-  return rounding === 'even';
 }

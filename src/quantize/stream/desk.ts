@@ -20,6 +20,8 @@ export const WINDOW = BLOCK;
 export const FLUSH = 512 * 1024;
 /** Bytes of the tile in which rows and columns are exchanged; the output buffer is as long. */
 export const TILE = 4 * 2 ** 20;
+/** Elements of one block of every column that can be quantized in the order of the source. */
+export const WIDEST_BLOCK = TILE;
 export const RAW = 0;
 export const FLOATS = RAW + 8 * BLOCK + SLACK;
 export const FIRST_OF_PAIR = FLOATS + 4 * BLOCK + SLACK;

@@ -65,7 +65,7 @@ export interface WriteTask {
   more: boolean;
 }
 
-/** Makes rows [first, first + count) of a block-wise quantized matrix. */
+/** Makes units [first, first + count) of a block-wise quantized matrix. */
 export interface BlocksTask extends Omit<BlockJob, 'source'> {
   kind: 'blocks';
   floats: Floats;
@@ -73,7 +73,7 @@ export interface BlocksTask extends Omit<BlockJob, 'source'> {
   first: number;
   count: number;
   fd: number;
-  /** Where in the file each part that lies there begins, with its first row. */
+  /** Where in the file each part that lies there begins, with its first unit. */
   positions: Partial<Record<BlockPart, number>>;
   /** The parts that come back in memory, because they lie elsewhere. */
   collect: readonly BlockPart[];

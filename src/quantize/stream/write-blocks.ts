@@ -17,6 +17,12 @@ export interface Present {
   kind: 'present';
 }
 
+/** Units of a job, see `BlockGeometry`. */
+interface Units {
+  first: number;
+  count: number;
+}
+
 /** Weights for which there is no scale. Plan again without them. */
 export class NonFiniteBlocks extends Error {
   /** How many NaN and infinite values each job met. */
@@ -56,9 +62,9 @@ export class BlockWriter {
       positions.set(job, { ...positions.get(job), [part]: segment.offset });
     }
     const nonFinite = new Map<BlockJob, number>();
-    await pool.runAll(tasks(positions, fd, pool), ({ job, first }, outcome) => {
+    await pool.runAll(tasks(positions, fd, pool), ({ job, units }, outcome) => {
       if (outcome.nonFinite > 0) nonFinite.set(job, (nonFinite.get(job) ?? 0) + outcome.nonFinite);
-      onBytes(this.#keep(job, first, outcome, positions.get(job)!));
+      onBytes(this.#keep(job, units, outcome, positions.get(job)!));
     });
     if (nonFinite.size > 0) throw new NonFiniteBlocks(nonFinite);
     return segments.map((segment) => this.#made(segment, positions));
@@ -67,20 +73,21 @@ export class BlockWriter {
   /** Keeps what came back in memory; says how many bytes went to the file instead. */
   #keep(
     job: BlockJob,
-    { row, count }: { row: number; count: number },
+    { first, count }: Units,
     { collected }: BlockOutcome,
     positions: Partial<Record<BlockPart, number>>,
   ): number {
-    const geometry = blockGeometry(job);
+    const { unit, total } = blockGeometry(job);
     const kept = this.#kept.get(job) ?? {};
     this.#kept.set(job, kept);
     for (const part of PARTS) {
       const bytes = collected[part];
       if (!bytes) continue;
-      kept[part] ??= new Uint8Array(geometry.rows * geometry.row[part]);
-      kept[part].set(bytes, row * geometry.row[part]);
+      kept[part] ??= new Uint8Array(total[part]);
+      kept[part].set(bytes, first * unit[part]);
     }
-    return PARTS.reduce((sum, part) => sum + (positions[part] === undefined ? 0 : count * geometry.row[part]), 0);
+    const written = PARTS.filter((part) => positions[part] !== undefined);
+    return written.reduce((sum, part) => sum + Math.min(count * unit[part], total[part] - first * unit[part]), 0);
   }
 
   #made(
@@ -101,22 +108,24 @@ function* tasks(
   positions: ReadonlyMap<BlockJob, Partial<Record<BlockPart, number>>>,
   fd: number,
   pool: Pool,
-): Generator<[BlocksTask, { job: BlockJob; first: { row: number; count: number } }]> {
+): Generator<[BlocksTask, { job: BlockJob; units: Units }]> {
   for (const [job, places] of positions) {
     const { source } = job;
     if (!isFloatType(source.dtype)) {
       throw new InputError(`Weight "${source.name}" has data type ${source.dtype}; only float types quantize.`);
     }
-    const { rows, depth, row } = blockGeometry(job);
-    const collect = PARTS.filter((part) => row[part] > 0 && places[part] === undefined);
+    const { units, unit } = blockGeometry(job);
+    const collect = PARTS.filter((part) => unit[part] > 0 && places[part] === undefined);
     const floats = { input: inputOf(source.source, 0, source.length, pool), dtype: source.dtype };
+    const weights = source.dims.reduce((product, size) => product * size, 1) / units;
     // Strips of columns of a task should be whole ones.
-    const step = Math.ceil(Math.max(1, TASK_WEIGHTS / depth) / 4096) * 4096;
-    for (let first = 0; first < rows; first += step) {
-      const count = Math.min(step, rows - first);
+    const whole = job.layout === 'source' ? 1 : 4096;
+    const step = Math.ceil(Math.max(1, TASK_WEIGHTS / weights) / whole) * whole;
+    for (let first = 0; first < units; first += step) {
+      const count = Math.min(step, units - first);
       yield [
         { ...job, kind: 'blocks', floats, source: { dims: source.dims }, first, count, fd, positions: places, collect },
-        { job, first: { row: first, count } },
+        { job, units: { first, count } },
       ];
     }
   }

@@ -1,19 +1,23 @@
 /**
- * Block-wise quantization: each run of `block` weights along one axis has a scale and a zero point of its own. Two
- * arithmetics, each that of onnxruntime 1.32: `even` false is its MatMulNBits quantizer (a product with the reciprocal,
- * halves away from zero), `even` true that of its GatherBlockQuantized (a quotient, halves to even).
+ * Block-wise quantization: each run of `block` weights along one axis has a scale and a zero point of its own. The
+ * arithmetics are those of onnxruntime 1.32: AWAY is its MatMulNBits quantizer's (the product with the reciprocal, plus the
+ * zero point, halves away from zero), APART that for DequantizeLinear (rounded before the zero point is added), EVEN that
+ * for GatherBlockQuantized (a quotient, halves to even).
  */
+const EVEN: u32 = 1;
+const APART: u32 = 2;
 
 /**
  * Parameters of `n` blocks from their ranges `min` ≤ 0 ≤ `max` (f32). `levels` is 15 or 255. Writes each block's scale,
- * its `factor` (what `codes…` multiplies by, or divides by where `even`) and its zero point as f32.
+ * its `factor` (what `codes…` multiplies by, or divides by with EVEN) and its zero point as f32.
  * Symmetric: the value of larger magnitude becomes the lowest code, so a scale may be negative.
  */
 export function blockParameters(
-  min: usize, max: usize, n: u32, levels: f32, symmetric: bool, even: bool,
+  min: usize, max: usize, n: u32, levels: f32, symmetric: bool, rounding: u32,
   scales: usize, factors: usize, zeroPoints: usize,
 ): void {
   const half = (levels + 1) / 2;
+  const even = rounding == EVEN;
   for (let i: u32 = 0; i < n; i++) {
     const low = load<f32>(min);
     const high = load<f32>(max);
@@ -101,7 +105,7 @@ export function rangesOfColumns(src: usize, rows: u32, columns: u32, min: usize,
 
 /** Codes, a byte each, of `rows` × `columns` f32 in which every column is (a part of) one block. */
 export function codesOfColumns(
-  src: usize, dst: usize, rows: u32, columns: u32, factors: usize, zeroPoints: usize, levels: f32, even: bool,
+  src: usize, dst: usize, rows: u32, columns: u32, factors: usize, zeroPoints: usize, levels: f32, rounding: u32,
 ): void {
   for (let row: u32 = 0; row < rows; row++) {
     const end = dst + columns;
@@ -109,10 +113,10 @@ export function codesOfColumns(
     let zeroPoint = zeroPoints;
     let from = src;
     for (let to = dst; to < end; to += 16) {
-      const a = coded(v128.load(from), v128.load(factor), v128.load(zeroPoint), even);
-      const b = coded(v128.load(from, 16), v128.load(factor, 16), v128.load(zeroPoint, 16), even);
-      const c = coded(v128.load(from, 32), v128.load(factor, 32), v128.load(zeroPoint, 32), even);
-      const d = coded(v128.load(from, 48), v128.load(factor, 48), v128.load(zeroPoint, 48), even);
+      const a = coded(v128.load(from), v128.load(factor), v128.load(zeroPoint), rounding);
+      const b = coded(v128.load(from, 16), v128.load(factor, 16), v128.load(zeroPoint, 16), rounding);
+      const c = coded(v128.load(from, 32), v128.load(factor, 32), v128.load(zeroPoint, 32), rounding);
+      const d = coded(v128.load(from, 48), v128.load(factor, 48), v128.load(zeroPoint, 48), rounding);
       v128.store(to, bytesOf(a, b, c, d, levels));
       from += 64;
       factor += 64;
@@ -125,7 +129,7 @@ export function codesOfColumns(
 
 /** Codes, a byte each, of `n` consecutive f32 in blocks of `block`, the first of which begins here. */
 export function codesOfRow(
-  src: usize, dst: usize, n: u32, block: u32, factors: usize, zeroPoints: usize, levels: f32, even: bool,
+  src: usize, dst: usize, n: u32, block: u32, factors: usize, zeroPoints: usize, levels: f32, rounding: u32,
 ): void {
   while (n > 0) {
     const run = n < block ? n : block;
@@ -134,10 +138,10 @@ export function codesOfRow(
     const end = dst + run;
     let from = src;
     for (let to = dst; to < end; to += 16) {
-      const a = coded(v128.load(from), factor, zeroPoint, even);
-      const b = coded(v128.load(from, 16), factor, zeroPoint, even);
-      const c = coded(v128.load(from, 32), factor, zeroPoint, even);
-      const d = coded(v128.load(from, 48), factor, zeroPoint, even);
+      const a = coded(v128.load(from), factor, zeroPoint, rounding);
+      const b = coded(v128.load(from, 16), factor, zeroPoint, rounding);
+      const c = coded(v128.load(from, 32), factor, zeroPoint, rounding);
+      const d = coded(v128.load(from, 48), factor, zeroPoint, rounding);
       v128.store(to, bytesOf(a, b, c, d, levels));
       from += 64;
     }
@@ -176,6 +180,15 @@ export function packRows(src: usize, dst: usize, pairs: u32, columns: u32): void
   }
 }
 
+/** Makes signed codes of unsigned ones: xors each byte with `mask`, 0x88 for two of 4 bits and 0x80 for one of 8. */
+export function xorBytes(at: usize, n: u32, mask: u8): void {
+  const end = at + n;
+  while (at < end) {
+    v128.store(at, v128.xor(v128.load(at), i8x16.splat(<i8>mask)));
+    at += 16;
+  }
+}
+
 @inline
 function pair(codes: v128): v128 {
   const low = v128.and(codes, i16x8.splat(15));
@@ -184,11 +197,20 @@ function pair(codes: v128): v128 {
 
 /** Four codes as i32, from which `bytesOf` clips. A NaN becomes 0. */
 @inline
-function coded(value: v128, factor: v128, zeroPoint: v128, even: bool): v128 {
-  if (even) return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.add(f32x4.div(value, factor), zeroPoint)));
-  const exact = f32x4.add(f32x4.mul(value, factor), zeroPoint);
-  // The largest f32 below 0.5: with 0.5 itself the largest below 0.5 would round up. Exact for 0 to 255.
-  return i32x4.trunc_sat_f32x4_s(f32x4.add(exact, f32x4.splat(0.49999997)));
+function coded(value: v128, factor: v128, zeroPoint: v128, rounding: u32): v128 {
+  if (rounding == EVEN) {
+    return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.add(f32x4.div(value, factor), zeroPoint)));
+  }
+  const product = f32x4.mul(value, factor);
+  // The largest f32 below 0.5: with 0.5 itself the largest below 0.5 would round up. Exact up to 255.
+  const half = f32x4.splat(0.49999997);
+  if (rounding == APART) {
+    const signed = v128.or(half, v128.and(product, i32x4.splat(0x80000000)));
+    // Where a scale has no reciprocal, far from all codes: the sum must not wrap.
+    const bounded = f32x4.min(f32x4.max(f32x4.add(product, signed), f32x4.splat(-1024)), f32x4.splat(1024));
+    return i32x4.add(i32x4.trunc_sat_f32x4_s(bounded), i32x4.trunc_sat_f32x4_s(zeroPoint));
+  }
+  return i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.add(product, zeroPoint), half));
 }
 
 /** 16 codes, clipped to 0 and `levels`. */

@@ -2,7 +2,7 @@ import { InputError } from '../../../errors.ts';
 import { type IntegerWeights, integerWeights, oneOf, type QuantizeOptions } from '../../options.ts';
 import { halfForm } from '../half/form.ts';
 import type { Method } from '../method.ts';
-import { BLOCK_OPERATORS, type BlockWeights, blockForm } from './blocks/index.ts';
+import { BLOCK_OPERATORS, type BlockWeights, blockForm, storedBlocks } from './blocks/index.ts';
 import { storedFloat16, storedInteger8 } from './stored.ts';
 
 export { storedInteger8 } from './stored.ts';
@@ -11,6 +11,8 @@ export interface WeightOnlySettings {
   weights: IntegerWeights;
   /** Undefined: one scale a channel. */
   blocks: BlockWeights | undefined;
+  /** Operators of ONNX Runtime that take blocks as they are, or DequantizeLinear of the standard before each product. */
+  quantFormat: 'qoperator' | 'qdq';
 }
 
 /**
@@ -19,19 +21,25 @@ export interface WeightOnlySettings {
  */
 export const weightOnly: Method<'weight-only', WeightOnlySettings> = {
   name: 'weight-only',
-  owns: ['blockSize', 'algorithm'],
+  owns: ['blockSize', 'algorithm', 'quantFormat'],
   bits: [8, 4],
   settings(options) {
     const blocks = blockWeights(options);
     // Blocks choose the symmetry of their own; `weight-symmetric` is about them where there are any.
-    return { weights: integerWeights(blocks ? { ...options, weightSymmetric: undefined } : options), blocks };
+    const weights = integerWeights(blocks ? { ...options, weightSymmetric: undefined } : options);
+    const quantFormat = oneOf('quant-format', options.quantFormat ?? 'qoperator', ['qoperator', 'qdq']);
+    return { weights, blocks, quantFormat };
   },
   suffix: ({ blocks }) => `int${blocks?.bits ?? 8}`,
   describe({ weights, blocks }) {
     if (blocks) return `weight-only int${blocks.bits} blocks of ${blocks.block}${blocks.symmetric ? ' symmetric' : ''}`;
     return `weight-only ${weights.type} ${weights.perChannel ? 'per-channel' : 'per-tensor'}`;
   },
-  forms: ({ weights, blocks }) => [...(blocks ? [blockForm(blocks)] : []), storedInteger8(weights)],
+  forms({ weights, blocks, quantFormat }) {
+    const stored = storedInteger8(weights);
+    if (!blocks) return [stored];
+    return [quantFormat === 'qdq' ? storedBlocks(blocks) : blockForm(blocks), stored];
+  },
 };
 
 export interface Fp16Settings {
@@ -57,12 +65,16 @@ function blockWeights({
   bits = 8,
   blockSize,
   algorithm,
+  quantFormat,
   weightSymmetric,
   opTypes = [],
 }: QuantizeOptions): BlockWeights | undefined {
   if (bits === 8 && blockSize === undefined) {
-    if (algorithm === undefined) return undefined;
-    throw new InputError('Input `algorithm` is about blocks: give `block-size` or `bits: 4` too, or leave it empty.');
+    const idle = algorithm === undefined ? quantFormat && 'quant-format' : 'algorithm';
+    if (!idle) return undefined;
+    throw new InputError(
+      `Input \`${idle}\` is about blocks: give \`block-size\` or \`bits: 4\` too, or leave it empty.`,
+    );
   }
   const block = blockSize ?? DEFAULT_BLOCK;
   if (!BLOCK_SIZES.includes(block)) {

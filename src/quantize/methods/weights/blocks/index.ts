@@ -8,6 +8,7 @@ import { matMul } from './matmul.ts';
 import { transpose } from './transpose.ts';
 
 export type { BlockWeights } from './form.ts';
+export { storedBlocks } from './stored.ts';
 
 const OPERATORS: readonly BlockOperator[] = [gather, gemm, matMul, transpose];
 

@@ -84,7 +84,7 @@ export function codesOf({ q, encoding, constant }: Encoded, layout: BlockOptions
   const { geometry, blocks: job } = encoding as Blocks;
   const wanted =
     layout === 'table'
-      ? [geometry.rows, geometry.row.codes]
+      ? [geometry.rows, geometry.unit.codes]
       : [geometry.rows, geometry.blocks, (job.block * job.bits) / 8];
   if (encoding.data.dims.length === wanted.length) return q;
   const { graph } = place;
