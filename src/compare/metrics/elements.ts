@@ -13,13 +13,12 @@ export interface ElementType {
 
 /** The element type of a tensor by the name ONNX Runtime gives it. */
 export function elementType(dtype: string): ElementType {
-  return TYPES[dtype] ?? TYPES.uint8!;
+  return dtype === 'float16' ? float16Type() : (TYPES[dtype] ?? TYPES.uint8!);
 }
 
 const TYPES: Record<string, ElementType> = {
   float32: floatType(4, 4, (raw, at) => raw.getFloat32(at, true)),
   float64: floatType(8, 8, (raw, at) => raw.getFloat64(at, true)),
-  float16: floatType(2, 4, (raw, at) => HALF[raw.getUint16(at, true)]!),
   int8: exactType(1, (raw, at) => raw.getInt8(at)),
   uint8: exactType(1, (raw, at) => raw.getUint8(at)),
   bool: exactType(1, (raw, at) => raw.getUint8(at)),
@@ -31,8 +30,11 @@ const TYPES: Record<string, ElementType> = {
   uint64: exactType(8, (raw, at) => raw.getUint32(at + 4, true) * 2 ** 32 + raw.getUint32(at, true)),
 };
 
-/** Every IEEE 754 half as a number. */
-const HALF: Float32Array = Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
+/** Looks halves up in a table of all of them, which takes milliseconds to make: only who meets one should wait for it. */
+function float16Type(): ElementType {
+  const numbers = Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
+  return floatType(2, 4, (raw, at) => numbers[raw.getUint16(at, true)]!);
+}
 
 type Read = (raw: DataView, at: number) => number;
 
