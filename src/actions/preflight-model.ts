@@ -5,7 +5,7 @@ import { bytes } from '../bytes.ts';
 import { declaredBytes, type MemoryNeed, memoryNeed } from '../compare/index.ts';
 import { InputError, messageOf } from '../errors.ts';
 import { settleInputs } from '../inputs/index.ts';
-import { declaredInputs, declaredOutputs, indexRanges, type Model, readModel } from '../model/index.ts';
+import { declaredInputs, declaredOutputs, type Model, readModel } from '../model/index.ts';
 import { type Plan, plan, readOverrides, refusedWeights } from '../quantize/index.ts';
 import {
   availableMemory,
@@ -164,7 +164,6 @@ async function checkInputs(
       ...(seed === undefined ? {} : { seed }),
       ...(count === undefined ? {} : { count }),
       ...(settled ? { settled } : {}),
-      inferredRanges: indexRanges(model),
     });
     const first = await samples.get(0);
     // A file late in the list may be the broken one.

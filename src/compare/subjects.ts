@@ -8,7 +8,6 @@ import {
   declaredOutputs,
   digestFiles,
   type FileDigest,
-  indexRanges,
   type Model,
   readModel,
 } from '../model/index.ts';
@@ -68,7 +67,6 @@ export async function samplesFor(
   return loadSamples(samples, declaredInputs(reference).map(valueInfoOf), {
     ...given,
     ...(settled ? { settled } : {}),
-    inferredRanges: indexRanges(reference),
   });
 }
 

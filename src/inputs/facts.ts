@@ -1,17 +1,13 @@
 import {
   attributeOf,
-  type Constant,
-  constantOf,
-  DataType,
   type GraphScope,
   indexGraphs,
   intOf,
   type Model,
   type NodeProto,
-  producerOf,
   usesOf,
 } from '../model/index.ts';
-import { viewAs } from '../runtime/index.ts';
+import { constantAt, numbersOf } from './constants.ts';
 
 /** One axis of one input of the model. */
 export interface Site {
@@ -219,24 +215,4 @@ function unsqueezed(axes: Axes, list: number[]): Axes {
 function squeezed(axes: Axes, list: number[]): Axes {
   const removed = new Set(list.map((axis) => (axis < 0 ? axis + axes.length : axis)));
   return axes.filter((_, position) => !removed.has(position));
-}
-
-/** A constant, seen through what does not change its shape. Not far: a broken graph may go in circles. */
-function constantAt(scope: GraphScope, name: string | undefined): Constant | undefined {
-  let at: { scope: GraphScope; name: string | undefined } = { scope, name };
-  for (let steps = 0; at.name && steps < 8; steps++) {
-    const constant = constantOf(at.scope, at.name);
-    if (constant) return constant;
-    const producer = producerOf(at.scope, at.name);
-    if (!producer || !/^(Cast|Identity|DequantizeLinear)$/.test(producer.node.opType)) return undefined;
-    at = { scope: producer.scope, name: producer.node.input[0] };
-  }
-  return undefined;
-}
-
-/** The numbers of a small int64 constant that lies in the graph itself. */
-function numbersOf(constant: Constant | undefined): number[] | undefined {
-  const { ref } = constant ?? {};
-  if (ref?.dtype !== DataType.INT64 || ref.source.kind !== 'bytes') return undefined;
-  return Array.from(viewAs('int64', ref.source.bytes) as BigInt64Array, Number);
 }

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { InputError } from '../errors.ts';
-import { declaredInputs, indexRanges, type Model } from '../model/index.ts';
+import { declaredInputs, type Model } from '../model/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import {
+  assertNumeric,
   availableMemory,
+  describeFeeds,
   elementCount,
   type Feeds,
   generateFeeds,
@@ -17,11 +19,13 @@ import {
   type Session,
   SessionError,
   type SettledInputs,
+  type Spell,
   type ValueInfo,
   valueInfoOf,
   withScratch,
 } from '../runtime/index.ts';
 import { type Site, sizeFacts } from './facts.ts';
+import { indexRanges } from './ids.ts';
 import { type OpenSize, openSizes, type SizeSet, sizeSets } from './sizes.ts';
 import { type StatePair, statePairs } from './states.ts';
 
@@ -41,9 +45,9 @@ export interface SettleOptions {
 /** What whoever measures a model may be told of its inputs. */
 export interface InputContext {
   /** What was settled before, on the model that this one was made from; else it is settled where it is needed. */
-  settled?: SettledInputs;
+  settled?: SettledInputs | undefined;
   /** How an input is written where the user is: `dims: seq=16` in a workflow (the default), `--dims seq=16` on a terminal. */
-  spell?: (input: string, value: string) => string;
+  spell?: Spell | undefined;
 }
 
 export interface SettleContext extends InputContext {
@@ -52,7 +56,7 @@ export interface SettleContext extends InputContext {
   /** Where states lie for a moment. */
   temporaryFolder: string;
   log?: Log;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Monotonic, ms. */
   clock?: () => number;
 }
@@ -66,30 +70,24 @@ const SAMPLE_RATE = 16_000;
 
 /**
  * Settles what a model is fed when nobody brings samples: sizes that the signature leaves open are read off metadata and
- * graph or taken from what is usual, tried on the model until it runs, and states are carried from sample to sample.
- * Nothing is loaded where nothing but the batch is open.
+ * graph or taken from what is usual, tried on the model until it runs, and states are carried from sample to sample. What
+ * was guessed is told to the log. Nothing is loaded where nothing but the batch is open.
  *
- * @returns undefined where the signature and the user say it all
- * @throws InputError with the question for the user, where no plausible set of sizes runs
+ * @throws InputError with the question for the user, where no plausible set of sizes runs, and for inputs that are no
+ * numbers
  * @throws SessionError where the model does not load
  */
 export async function settleInputs(
   model: Model,
   options: SettleOptions,
   context: SettleContext,
-): Promise<SettledInputs | undefined> {
+): Promise<SettledInputs> {
   if (context.settled) return context.settled;
   const inputs = declaredInputs(model).map(valueInfoOf);
-  // What cannot be generated is refused where samples are made.
-  if (inputs.some(({ dtype }) => dtype === 'other' || dtype === 'string')) return undefined;
-  const guess = guessInputs(model, options);
-  const states = guess.states;
-  if (guess.open.every(({ role }) => role === 'batch') && states.length === 0) return undefined;
-  return withScratch(context.temporaryFolder, 'onnx-inputs', async (folder) => {
-    const settled = await new Trial(model, inputs, guess, options, context, folder).settle();
-    for (const note of settled.notes) context.log?.info(note);
-    return settled;
-  });
+  assertNumeric(inputs);
+  const settled = await new Trial(model, inputs, guessInputs(model, options), options, context).settle();
+  for (const note of settled.notes) context.log?.info(note);
+  return settled;
 }
 
 /** What would be tried, without trying it. */
@@ -155,8 +153,8 @@ class Trial {
   readonly #guess: InputGuess;
   readonly #options: SettleOptions;
   readonly #context: SettleContext;
-  readonly #folder: string;
   readonly #log: Log;
+  readonly #ranges: SettledInputs['ranges'];
   #session: Session | undefined;
   #deaths = 0;
 
@@ -166,27 +164,23 @@ class Trial {
     guess: InputGuess,
     options: SettleOptions,
     context: SettleContext,
-    folder: string,
   ) {
     this.#model = model;
     this.#inputs = inputs;
     this.#guess = guess;
     this.#options = options;
     this.#context = context;
-    this.#folder = folder;
     this.#log = context.log ?? silentLog;
+    this.#ranges = indexRanges(model);
   }
 
   async settle(): Promise<SettledInputs> {
+    const { open, sets, states } = this.#guess;
+    const [likeliest] = sets;
+    if (states.length === 0 && open.every(({ role }) => role === 'batch')) return this.#settledBy(likeliest!);
+    if (!this.#fits()) return this.#settledBy(likeliest!, 'untried');
     try {
-      const { open, sets } = this.#guess;
-      if (!this.#fits()) {
-        const settled = this.#settledBy(sets[0]!);
-        const notes = open.length > 0 ? [...settled.notes, 'There is too little memory to try them here.'] : [];
-        return { ...settled, states: [], notes };
-      }
-      const set = await this.#firstThatRuns();
-      const settled = this.#settledBy(set);
+      const settled = this.#settledBy(await this.#firstThatRuns());
       return { ...settled, carried: await this.#carryStates(settled) };
     } finally {
       await this.#session?.close();
@@ -251,26 +245,36 @@ class Trial {
   }
 
   #feeds(settled: SettledInputs, index: number): Feeds {
-    const { ranges, seed } = this.#options;
-    const recipe = recipeOf(this.#inputs, {
-      ...(ranges === undefined ? {} : { ranges }),
-      ...(seed === undefined ? {} : { seed }),
-      inferredRanges: indexRanges(this.#model),
-      settled,
-    });
-    return generateFeeds(recipe, index);
+    return generateFeeds(this.#recipe(settled), index);
   }
 
-  #settledBy(set: SizeSet): SettledInputs {
-    const { shapesOf, states, sampleRate } = this.#guess;
-    const notes = set.size > 0 ? [`Sizes that nobody gave: ${textOf(set)}.`] : [];
-    return { shapes: shapesOf(set), states: states.map(({ input }) => input), carried: [], sampleRate, notes };
+  #recipe(settled: SettledInputs) {
+    const { ranges, seed } = this.#options;
+    return recipeOf(this.#inputs, {
+      ...(ranges === undefined ? {} : { ranges }),
+      ...(seed === undefined ? {} : { seed }),
+      settled,
+    });
+  }
+
+  /** Without what states are carried; a model that cannot be tried has none. */
+  #settledBy(set: SizeSet, untried?: 'untried'): SettledInputs {
+    const { shapesOf, sampleRate } = this.#guess;
+    const states = untried ? [] : this.#guess.states.map(({ input }) => input);
+    const settled = { shapes: shapesOf(set), ranges: this.#ranges, states, carried: [], sampleRate, notes: [] };
+    const sizes = set.size > 0 ? [`Sizes that nobody gave: ${textOf(set)}.`] : [];
+    if (untried && set.size > 0) sizes.push('There is too little memory to try them here.');
+    return { ...settled, notes: [...sizes, ...describeFeeds(this.#recipe(settled), this.#context.spell)] };
+  }
+
+  async #carryStates(settled: SettledInputs): Promise<Feeds[]> {
+    if (settled.states.length === 0) return [];
+    return withScratch(this.#context.temporaryFolder, 'onnx-inputs', (folder) => this.#carry(settled, folder));
   }
 
   /** Runs the samples one after the other and keeps what the states were before each. */
-  async #carryStates(settled: SettledInputs): Promise<Feeds[]> {
+  async #carry(settled: SettledInputs, folder: string): Promise<Feeds[]> {
     const { states } = this.#guess;
-    if (states.length === 0) return [];
     const names = new Set(settled.states);
     let held = Object.fromEntries(Object.entries(this.#feeds(settled, 0)).filter(([name]) => names.has(name)));
     const carried: Feeds[] = [held];
@@ -278,7 +282,7 @@ class Trial {
     for (let index = 0; index < (this.#options.count ?? SAMPLES) - 1; index++) {
       const { spooled } = await session.run(
         { ...this.#feeds(settled, index), ...held },
-        { outputs: 'spool', fetch: states.map(({ output }) => output), spoolDirectory: this.#folder },
+        { outputs: 'spool', fetch: states.map(({ output }) => output), spoolDirectory: folder },
       );
       const next: Feeds = {};
       for (const { input, output } of states) {

@@ -51,7 +51,6 @@ export {
   declaredOutputs,
   declaredRank,
   declaredValues,
-  indexRanges,
 } from './signature.ts';
 export { sorted } from './sort.ts';
 export { assertUnchanged, explainReadError, stampFile } from './stamp.ts';

@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import type { InputContext } from '../inputs/index.ts';
 import {
   assertOutputDiffers,
   assertUnchanged,
@@ -49,7 +50,8 @@ import {
 } from './stream/index.ts';
 import type { Encoded } from './values/value.ts';
 
-export interface QuantizeContext {
+/** `settled` and `spell` are for methods that run the model on generated inputs. */
+export interface QuantizeContext extends InputContext {
   /** Default: silence. */
   log?: Log | undefined;
   signal?: AbortSignal | undefined;
@@ -131,10 +133,11 @@ async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): P
       ...admitted,
       notes: [],
     };
-    const { log = silentLog, signal, decisions } = context;
+    const { log = silentLog, signal, decisions, settled, spell } = context;
     const { threads } = settings;
     const exclusion = chooser(settings, undefined).refusal;
-    const observed = await observe?.(settings, model, { log, signal, decisions, threads, scratch, exclusion });
+    const run = { log, signal, decisions, settled, spell, threads, scratch, exclusion };
+    const observed = await observe?.(settings, model, run);
     const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
     return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });
   });

@@ -28,8 +28,9 @@ export { availableMemory, memoryOf } from './memory.ts';
 export { createObserver, edgesOf, type Observer } from './observe/observer.ts';
 export type { Bins, Observed, Tap } from './observe/types.ts';
 export type { GraphLevel, MeasureOptions, ObserveAnswer, OpenAnswer, OutputMode, RunAnswer } from './protocol.ts';
-export { generateFeeds } from './samples/generate.ts';
+export { describeFeeds, generateFeeds, type Spell } from './samples/generate.ts';
 export {
+  assertNumeric,
   loadSamples,
   recipeOf,
   type SampleOptions,

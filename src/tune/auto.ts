@@ -141,17 +141,18 @@ async function prepare(options: AutoOptions, source: Subject, context: AutoConte
       runtime: async () => runtime,
       temporaryFolder,
       log,
-      ...(signal ? { signal } : {}),
-      ...(settled && generated ? { settled } : {}),
-      ...(spell ? { spell } : {}),
+      signal,
+      settled,
+      spell,
     },
   );
   const parts = generated ? generatedParts(samples) : givenParts(samples);
-  for (const note of samples.notes) log.info(note);
   if (generated) {
     log.warning(
       'There is no `calibration-data`, so `auto` chooses on made-up inputs, by which nobody can tell what becomes of real ones, and leaves out what needs to see some: give 12 samples or more that are like those of production.',
     );
+  } else {
+    for (const note of samples.notes) log.info(note);
   }
   const { arch, isa } = environment();
   if (arch === 'x64' && !isa.some((name) => name.includes('vnni'))) {
@@ -345,6 +346,8 @@ async function write(choice: Choice, writing: Writing, context: AutoContext): Pr
   const sentence = sentenceOf(trial, given, trial.nodesQuantized);
   const result = await quantize(run, {
     ...context,
+    // Found anew, as in the trials and in a replay, so that the bytes are theirs.
+    settled: undefined,
     receipt: { inputs: { ...inputsOf(autoInputs(options)), method: 'auto' }, results: { auto: findings(sentence) } },
   });
   context.log.info(`${sentence}.`);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { settleInputs } from '../inputs/index.ts';
-import { declaredInputs, indexRanges, type Model, weightForms } from '../model/index.ts';
+import { declaredInputs, type Model, weightForms } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
@@ -127,7 +127,6 @@ async function checkSession(work: Work): Promise<void> {
     // Samples are made while the model loads; what loading says is heard afterwards.
     opening.catch(() => undefined);
     const samples = await loadSamples(options.samples, declaredInputs(work.model).map(valueInfoOf), {
-      inferredRanges: indexRanges(work.model),
       ...(options.dims ? { dims: options.dims } : {}),
       ...(options.ranges ? { ranges: options.ranges } : {}),
       ...(options.seed === undefined ? {} : { seed: options.seed }),
@@ -178,9 +177,9 @@ function settle({ model, options, context, scratch }: Work, runtime: RuntimeLoca
       runtime: async () => runtime,
       temporaryFolder: scratch,
       log,
-      ...(settled ? { settled } : {}),
-      ...(spell ? { spell } : {}),
-      ...(signal ? { signal } : {}),
+      settled,
+      spell,
+      signal,
     },
   );
 }

@@ -133,7 +133,11 @@ describe('generated samples', () => {
   });
 
   it('take ranges that the graph gave, and say so where nobody gave one', async () => {
-    const known = await loadSamples(undefined, [ids], { dims: 'seq=64', inferredRanges: { ids: { low: 5, high: 6 } } });
+    const settled = { shapes: { ids: [1, 64] }, states: [], carried: [], sampleRate: 16_000, notes: ['as settled'] };
+    const known = await loadSamples(undefined, [ids], {
+      settled: { ...settled, ranges: { ids: { low: 5, high: 6 } } },
+    });
+    expect(known.notes).toEqual(['as settled']);
     expect(new Set(numbers((await known.get(0)).ids))).toEqual(new Set([5, 6]));
     const unknown = await loadSamples(undefined, [ids], { dims: 'seq=64' });
     expect(unknown.notes.join()).toContain('ranges: ids=0..1023');

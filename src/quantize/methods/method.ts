@@ -1,3 +1,4 @@
+import type { InputContext } from '../../inputs/index.ts';
 import type { Constant, GraphIndex, GraphScope, Model, NodeProto } from '../../model/index.ts';
 import type { Log } from '../../receipt/index.ts';
 import type { DecisionStore } from '../cached.ts';
@@ -48,7 +49,7 @@ export interface Remarks {
 }
 
 /** What a step that takes long may use. */
-export interface Run {
+export interface Run extends InputContext {
   log: Log;
   signal?: AbortSignal | undefined;
   /** Decisions of earlier runs. */

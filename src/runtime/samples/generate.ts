@@ -19,8 +19,11 @@ export function generateFeeds(recipe: Recipe, index: number): Feeds {
   return feeds;
 }
 
+/** How an option is written where the user is: `ranges: x=0..9` in a workflow. */
+export type Spell = (input: string, value: string) => string;
+
 /** What the inputs are filled with, for people: sizes and values of each, and what had better be given. */
-export function describeFeeds(recipe: Recipe): string[] {
+export function describeFeeds(recipe: Recipe, spell: Spell = (input, value) => `${input}: ${value}`): string[] {
   const parts: string[] = [];
   const unknown: string[] = [];
   for (const input of recipe.inputs) {
@@ -30,7 +33,8 @@ export function describeFeeds(recipe: Recipe): string[] {
   }
   const notes = parts.length > 0 ? [`The inputs are made: ${parts.join('; ')}.`] : [];
   for (const name of unknown) {
-    notes.push(`The range of ${name} is not known, so it gets 0 and 1 only; give it, as in ranges: ${name}=0..1023.`);
+    const example = spell('ranges', `${name}=0..1023`);
+    notes.push(`The range of ${name} is not known, so it gets 0 and 1 only; give it, as in ${example}.`);
   }
   return notes;
 }

@@ -17,8 +17,6 @@ export interface SampleOptions {
   dims?: string;
   /** Bounds of generated values, inclusive: `audio_codes=0..1023`. */
   ranges?: string;
-  /** Ranges that the caller read off the graph (ids within an embedding table), by input name; `ranges` overrules them. */
-  inferredRanges?: Record<string, Range>;
   /** Samples to make; for files at most as many as there are. Default 8. */
   count?: number;
   /** Default 0. */
@@ -33,6 +31,8 @@ export interface SampleOptions {
 export interface SettledInputs {
   /** The shape of every input. */
   shapes: Readonly<Record<string, readonly number[]>>;
+  /** Bounds that the graph sets (ids within an embedding table), by input; the option `ranges` overrules them. */
+  ranges: Readonly<Record<string, Range>>;
   /** Inputs that take what the model gave the time before. */
   states: readonly string[];
   /** What the states hold in each sample; the last is repeated. */
@@ -84,15 +84,20 @@ export async function loadSamples(
   inputs: readonly ValueInfo[],
   options: SampleOptions = {},
 ): Promise<Samples> {
+  assertNumeric(inputs);
+  return spec ? fromFiles(spec, inputs, options) : generated(inputs, options);
+}
+
+/** @throws InputError for an input that nothing can be fed to */
+export function assertNumeric(inputs: readonly ValueInfo[]): void {
   const odd = inputs.find(({ dtype }) => dtype === 'other' || dtype === 'string');
   if (odd) throw new InputError(`Input ${odd.name} is no tensor of numbers, and nothing else can be fed here.`);
-  return spec ? fromFiles(spec, inputs, options) : generated(inputs, options);
 }
 
 async function generated(inputs: readonly ValueInfo[], options: SampleOptions): Promise<Samples> {
   const { count = DEFAULT_COUNT, settled } = options;
   const recipe = recipeOf(inputs, options);
-  const notes = [...(settled?.notes ?? []), ...describeFeeds(recipe)];
+  const notes = [...(settled?.notes ?? describeFeeds(recipe))];
   const { carried = [] } = settled ?? {};
   const get = remembering((index) => ({ ...generateFeeds(recipe, index), ...(carried[index] ?? carried.at(-1)) }));
   const first = digestOf(await get(0));
@@ -109,7 +114,7 @@ export function recipeOf(inputs: readonly ValueInfo[], options: SampleOptions): 
     inputs,
     shapes: settled?.shapes ?? resolveShapes(inputs, parseDims(options.dims), 'strict'),
     ranges: parseRanges(options.ranges, inputs),
-    inferred: options.inferredRanges ?? {},
+    inferred: settled?.ranges ?? {},
     states: new Set(settled?.states),
     seed: options.seed ?? 0,
     sampleRate: options.sampleRate ?? settled?.sampleRate ?? DEFAULT_SAMPLE_RATE,

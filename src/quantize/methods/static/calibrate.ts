@@ -1,11 +1,11 @@
 import { InputError } from '../../../errors.ts';
+import { settleInputs } from '../../../inputs/index.ts';
 import {
   constantOf,
   DataType,
   declaredInputs,
   type GraphScope,
   indexGraphs,
-  indexRanges,
   type Model,
   type NodeProto,
   operatorKey,
@@ -14,6 +14,7 @@ import {
 import {
   loadSamples,
   openSession,
+  type RuntimeLocation,
   resolveRuntime,
   type Samples,
   SessionError,
@@ -49,11 +50,13 @@ const LEAST_DECIBELS = 20;
  */
 export async function calibrate(settings: StaticSettings, model: Model, run: Run): Promise<Calibration> {
   const { log, signal, threads, scratch } = run;
-  const samples = await samplesOf(settings, model);
   const runtime = await resolveRuntime({ log, ...(signal ? { signal } : {}) });
-  const warnings = [...samples.notes];
-  const notes: string[] = [];
-  if (settings.calibrationData === GENERATED) {
+  const generated = settings.calibrationData === GENERATED;
+  const samples = await samplesOf(settings, model, runtime, run);
+  // What was generated is no news to whoever settled it.
+  const notes: string[] = generated ? [...samples.notes] : [];
+  const warnings: string[] = generated ? [] : [...samples.notes];
+  if (generated) {
     warnings.push(
       `The ranges of activations are those of ${samples.length} generated inputs: real ones differ. Give samples of production as \`calibration-data\` before this model is used.`,
     );
@@ -144,18 +147,29 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
 }
 
 async function samplesOf(
-  { calibrationData, calibrationCount, dims, ranges }: StaticSettings,
+  { calibrationData, calibrationCount: count, dims, ranges }: StaticSettings,
   model: Model,
+  runtime: RuntimeLocation,
+  { log, scratch, threads, signal, settled, spell }: Run,
 ): Promise<Samples> {
-  const options = {
-    ...(dims ? { dims } : {}),
-    ...(ranges ? { ranges } : {}),
-    ...(calibrationCount === undefined ? {} : { count: calibrationCount }),
-    inferredRanges: indexRanges(model),
-    seed: 0,
-  };
   const inputs = declaredInputs(model).map(valueInfoOf);
-  return loadSamples(calibrationData === GENERATED ? undefined : calibrationData, inputs, options);
+  const limit = count === undefined ? {} : { count };
+  if (calibrationData !== GENERATED)
+    return loadSamples(calibrationData, inputs, { ...limit, ...(dims ? { dims } : {}) });
+  const found = await settleInputs(
+    model,
+    { dims, ranges, count, threads, executionProvider: 'cpu' },
+    {
+      runtime: async () => runtime,
+      temporaryFolder: scratch,
+      // The plan tells it.
+      log: { ...log, info: () => undefined },
+      signal,
+      settled,
+      spell,
+    },
+  );
+  return loadSamples(undefined, inputs, { ...limit, ...(ranges ? { ranges } : {}), settled: found });
 }
 
 /** The products of a recipe, and the convolutions beside it, whose weights will be stored in 8 bits. */
