@@ -17,6 +17,7 @@ import {
   readModel,
 } from '../model/index.ts';
 import { type MethodName, plan, type QuantizeOptions } from '../quantize/index.ts';
+import { candidatesOf } from '../tune/index.ts';
 
 export interface InspectOptions {
   /** Sizes that are given: `batch=1,seq=16`. */
@@ -65,13 +66,22 @@ export interface SignatureValue {
   dims: (number | string)[];
 }
 
-export type MethodEstimate = { method: MethodName; bits: 8 | 4 | 16 } & (
-  | { bytes: number; nodesQuantized: number; loadedWeights: number; notes: string[] }
-  | { refused: string }
-);
+/** `bits` are undefined where a method chooses them. */
+export type MethodEstimate = { method: MethodName | 'auto'; bits?: 8 | 4 | 16 } & (Estimate | { refused: string });
 
-/** In the order in which they are told. A method that is not built yet refuses itself. */
-const METHODS: readonly { method: MethodName; bits: 8 | 4 | 16 }[] = [
+export interface Estimate {
+  /** On disk, about. */
+  bytes: number;
+  /** Where only running the model decides: what it takes at most, as with the other figures; `bytes` is then the least. */
+  mostBytes?: number;
+  nodesQuantized: number;
+  /** What the weights take once a runtime has loaded them. */
+  loadedWeights: number;
+  notes: string[];
+}
+
+/** Those that need not see the model at work, in the order in which they are told. */
+const PLANNED: readonly { method: MethodName; bits: 8 | 4 | 16 }[] = [
   { method: 'dynamic', bits: 8 },
   { method: 'weight-only', bits: 8 },
   { method: 'weight-only', bits: 4 },
@@ -103,7 +113,7 @@ export async function inspect(file: string, options: InspectOptions = {}): Promi
     subgraphs: index.scopes.slice(1).map((scope) => ({ path: scope.path, nodes: scope.graph.node.length })),
     functions: proto.functions.map(({ domain, name, node }) => ({ name: `${domain}::${name}`, nodes: node.length })),
     externalFiles: filesOf(model),
-    methods: METHODS.map((each) => estimate(model, each)),
+    methods: estimates(model),
   };
 }
 
@@ -179,13 +189,41 @@ function filesOf(model: Model): ModelDescription['externalFiles'] {
     }));
 }
 
-function estimate(model: Model, { method, bits }: { method: MethodName; bits: 8 | 4 | 16 }): MethodEstimate {
-  const options: Omit<QuantizeOptions, 'model'> = { method, ...(bits === 16 ? {} : { bits }) };
+/** What each method would make of it; of those that run the model first, between what. */
+function estimates(model: Model): MethodEstimate[] {
+  const planned = PLANNED.map(({ method, bits }): MethodEstimate => {
+    return { method, bits, ...estimate(model, { method, ...(bits === 16 ? {} : { bits }) }) };
+  });
+  const [dynamic, ...others] = planned as [MethodEstimate, ...MethodEstimate[]];
+  const { method: _, bits: __, ...asDynamic } = dynamic;
+  const seen = 'refused' in asDynamic ? asDynamic : { ...asDynamic, notes: [STATIC] };
+  return [dynamic, { method: 'static', bits: 8, ...seen }, ...others, { method: 'auto', ...chosen(model) }];
+}
+
+const STATIC =
+  'The weights take what they take by dynamic; which activations are in 8 bits too is known once it has run on `calibration-data`.';
+
+/** What `auto` can choose without calibration data. */
+function chosen(model: Model): Estimate | { refused: string } {
+  const candidates = candidatesOf({ model: model.path }, model, undefined).map(({ recipe }) => estimate(model, recipe));
+  const possible = candidates.flatMap((each) => ('refused' in each ? [] : [each]));
+  if (possible.length === 0) return candidates[0]!;
+  const most = (figure: (each: Estimate) => number) => Math.max(...possible.map(figure));
+  return {
+    bytes: Math.min(...possible.map(({ bytes }) => bytes)),
+    mostBytes: most(({ bytes }) => bytes),
+    nodesQuantized: most((each) => each.nodesQuantized),
+    loadedWeights: most((each) => each.loadedWeights),
+    notes: ['It makes and measures what the other lines say, and takes what passes its gates.'],
+  };
+}
+
+function estimate(model: Model, options: Omit<QuantizeOptions, 'model'>): Estimate | { refused: string } {
   try {
     const { disk, nodesQuantized, loadedWeights, notes } = plan(model, options);
-    return { method, bits, bytes: disk, nodesQuantized, loadedWeights, notes };
+    return { bytes: disk, nodesQuantized, loadedWeights, notes };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    return { method, bits, refused: error.message };
+    return { refused: error.message };
   }
 }

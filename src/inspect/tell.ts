@@ -130,16 +130,16 @@ function methods({ bytes: source, methods: list }: ModelDescription): Descriptio
     'refused' in each
       ? ['–', '–', '–', '–', each.refused]
       : [
-          bytes(each.bytes),
-          `${(source / Math.max(1, each.bytes)).toFixed(2)} ×`,
+          range(bytes, each.bytes, each.mostBytes),
+          range((size) => `${(source / Math.max(1, size)).toFixed(2)} ×`, each.bytes, each.mostBytes),
           String(each.nodesQuantized),
           bytes(each.loadedWeights),
           '',
         ];
-  const rows = list.map((each) => [`${each.method}, ${each.bits} bits`, ...cells(each)]);
+  const rows = list.map((each) => [each.bits ? `${each.method}, ${each.bits} bits` : each.method, ...cells(each)]);
   const head = ['method', 'size, about', 'smaller', 'nodes', 'weights in memory', ''];
   const bars = list.flatMap((each) =>
-    'refused' in each ? [] : [{ label: `${each.method} ${each.bits}`, value: each.bytes / 1e6 }],
+    'refused' in each || !each.bits ? [] : [{ label: `${each.method} ${each.bits}`, value: each.bytes / 1e6 }],
   );
   const chart = {
     kind: 'bars' as const,
@@ -150,10 +150,17 @@ function methods({ bytes: source, methods: list }: ModelDescription): Descriptio
   return {
     title: 'What each method would do',
     facts: [],
-    notes: [],
+    notes: list.flatMap((each) => {
+      const runs = each.method === 'static' || each.method === 'auto';
+      return runs && !('refused' in each) ? each.notes.map((note) => `${each.method}: ${note}`) : [];
+    }),
     charts: [chart],
     tables: [{ title: 'Methods', head, rows, numeric: [1, 2, 3, 4], open: true }],
   };
 }
+
+/** What lies between two figures, where they differ. */
+const range = (text: (size: number) => string, least: number, most = least): string =>
+  text(least) === text(most) ? text(least) : `${text(least)} to ${text(most)}`;
 
 const shortened = (text: string, length: number): string => (text.length > length ? `${text.slice(0, length)}…` : text);

@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { saveModel } from '../support/onnx-builder.ts';
@@ -10,8 +10,8 @@ import { brought, save, unguessable } from './models.ts';
 const temp = useTemp();
 
 /** Runs the chain with nothing but a model, and returns what its receipts say. */
-async function chain(folder: string, model: string) {
-  const { code, stdout, stderr } = await runCli(['pipeline', '--model', model], folder);
+async function chain(folder: string, model: string, flags: string[] = []) {
+  const { code, stdout, stderr } = await runCli(['pipeline', '--model', model, ...flags], folder);
   const outputs = Object.fromEntries(
     [...stdout.matchAll(/^([\w-]+) {2,}(.*)$/gm)].map(([, name, text]) => [name, text]),
   );
@@ -48,6 +48,23 @@ describe('the chain with --model alone reaches a verdict', () => {
       expect(compared.similarity).toBeGreaterThan(0.9);
     });
   }
+
+  const detector = brought.find(({ sizes }) => 'x.2' in sizes)!;
+  it.each([
+    ['static, on inputs of the sizes that were guessed', ['--method', 'static', '--calibration-data', 'generated']],
+    ['static, on given ones', ['--method', 'static', '--calibration-data', 'images.json']],
+    ['auto', ['--method', 'auto', '--search-seconds', '20']],
+  ])('by method %s', async (_, flags) => {
+    const folder = temp();
+    const model = path.basename(save(folder, detector));
+    const image = (value: number) => ({ x: { dims: [1, 3, 128, 128], data: new Array(3 * 128 * 128).fill(value) } });
+    writeFileSync(path.join(folder, 'images.json'), JSON.stringify([image(0.5), image(1)]));
+    const { outputs, stderr, compared } = await chain(folder, model, flags);
+    expect(outputs.verdict, stderr).toMatch(/^(pass|fail|inconclusive)$/);
+    expect(compared.samples.notes.join('\n')).toContain('x.2=384');
+    // Said once, by whoever found out.
+    expect(stderr.split('The inputs are made: x [1,3,384,384]')).toHaveLength(flags.includes('generated') ? 3 : 2);
+  });
 
   it('or asks before anything is quantized', async () => {
     const folder = temp();

@@ -88,15 +88,33 @@ describe('inspect', () => {
     const { methods } = await inspect(file);
     expect(methods.map(({ method, bits }) => `${method} ${bits}`)).toEqual([
       'dynamic 8',
+      'static 8',
       'weight-only 8',
       'weight-only 4',
       'fp16 16',
+      'auto undefined',
     ]);
     for (const each of methods) {
       if ('refused' in each) throw new Error(each.refused);
-      const bits = each.bits === 16 ? {} : { bits: each.bits };
-      const output = path.join(folder, `${each.method}-${each.bits}.onnx`);
-      const made = await quantize({ model: file, method: each.method, ...bits, output }, { log: silentLog });
+      const { method, bits } = each;
+      if (method === 'auto') {
+        // Without calibration data it makes what dynamic makes, among others.
+        const dynamic = (methods[0] as { bytes: number }).bytes;
+        expect(each.bytes).toBeLessThanOrEqual(dynamic);
+        expect(each.mostBytes).toBeGreaterThanOrEqual(dynamic);
+        continue;
+      }
+      const output = path.join(folder, `${method}-${bits}.onnx`);
+      const made = await quantize(
+        {
+          model: file,
+          method,
+          ...(bits === 16 ? {} : { bits }),
+          ...(method === 'static' ? { calibrationData: 'generated' } : {}),
+          output,
+        },
+        { log: silentLog },
+      );
       const size = readFileSync(made.model).length;
       expect(Math.abs(size - each.bytes) / size, `${each.method} ${each.bits}`).toBeLessThan(0.25);
       expect(made.nodesQuantized).toBe(each.nodesQuantized);
