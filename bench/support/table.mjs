@@ -57,13 +57,16 @@ function markdown({ date, machine }, { title, rows }) {
 
 /** Puts each group's table between its marks in a document; a group without marks gets them at the end. */
 export function writeDocs(file, result) {
-  let text = existsSync(file) ? readFileSync(file, 'utf8') : '# Benchmarks\n';
-  for (const group of result.groups) {
-    const [begin, end] = [`<!-- bench:${group.name}:begin -->`, `<!-- bench:${group.name}:end -->`];
-    const block = `${begin}\n${markdown(result, group)}\n${end}`;
-    const [from, until] = [text.indexOf(begin), text.indexOf(end)];
-    text =
-      from >= 0 && until > from ? text.slice(0, from) + block + text.slice(until + end.length) : `${text}\n${block}\n`;
-  }
-  writeFileSync(file, text);
+  for (const group of result.groups) putBetweenMarks(file, group.name, markdown(result, group));
+}
+
+/** Puts a text between the marks of `name` in a document, or at its end with marks. */
+export function putBetweenMarks(file, name, content) {
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '# Benchmarks\n';
+  const [begin, end] = [`<!-- bench:${name}:begin -->`, `<!-- bench:${name}:end -->`];
+  const block = `${begin}\n${content}\n${end}`;
+  const [from, until] = [text.indexOf(begin), text.indexOf(end)];
+  const written =
+    from >= 0 && until > from ? text.slice(0, from) + block + text.slice(until + end.length) : `${text}\n${block}\n`;
+  writeFileSync(file, written);
 }
