@@ -1,7 +1,7 @@
 """Records what onnxruntime.quantization computes of static quantization, for test/quantize/parity-static.test.ts.
 
 Run by hand with the release's Python: `python scripts/golden/static.py`. Ranges: values of several shapes of distribution,
-and what its calibrators make of them. Products: models of one convolution or Gemm, and the numbers in their QDQ form.
+and what its calibrators make of them. Observed: what its MinMax calibrator sees of a model at work. Products: models of one convolution or Gemm, and the numbers in their QDQ form.
 """
 
 import base64
@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import HistogramCollector
+from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramCollector, create_calibrator
 
 TARGET = Path(__file__).resolve().parents[2] / "test" / "quantize" / "golden" / "static.json"
 random = np.random.default_rng(16)
@@ -112,6 +112,32 @@ def quantized(node, initializers, shape):
     return feed["x"], found
 
 
+def observed():
+    """A model whose operators round nothing, on samples of different ranges."""
+    value = lambda name, dims: helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+    nodes = [
+        helper.make_node("Relu", ["x"], ["positive"]),
+        helper.make_node("Add", ["x", "positive"], ["sum"]),
+        helper.make_node("MaxPool", ["sum"], ["pooled"], kernel_shape=[2, 2]),
+        helper.make_node("Concat", ["pooled", "pooled"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", ["n", 2, 5, 5])], [value("y", ["n", 4, 4, 4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    samples = [random.standard_normal((1, 2, 5, 5)).astype(np.float32) * np.float32(scale) for scale in (1, 3, 0.5)]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.onnx"
+        onnx.save(model, source)
+        calibrator = create_calibrator(
+            source,
+            ["Relu", "Add", "MaxPool", "Concat"],
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        calibrator.collect_data(Reader([{"x": sample} for sample in samples]))
+        found = {name: [float(np.ravel(each)[0]) for each in data.range_value] for name, data in calibrator.compute_data().items()}
+    return {"model": encoded(np.frombuffer(model.SerializeToString(), np.uint8)), "samples": [encoded(each) for each in samples], "ranges": found}
+
+
 def main():
     recorded = []
     for name, node, initializers, shape in products():
@@ -122,7 +148,7 @@ def main():
         entry["inputs"] = {each.name: {"dims": list(each.dims), "data": encoded(numpy_helper.to_array(each))} for each in initializers}
         entry["initializers"] = {key: {"dtype": str(each.dtype), "data": encoded(each)} for key, each in kept.items()}
         recorded.append(entry)
-    golden = {"onnxruntime": onnxruntime.__version__, "ranges": list(ranges()), "products": recorded}
+    golden = {"onnxruntime": onnxruntime.__version__, "ranges": list(ranges()), "products": recorded, "observed": observed()}
     TARGET.write_text(json.dumps(golden, indent=1) + "\n")
     print(len(golden["ranges"]), len(recorded), TARGET.stat().st_size, {e["name"]: list(e["initializers"]) for e in recorded})
 

@@ -1,14 +1,14 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataType } from '../../src/model/enums.ts';
 import { indexGraphs, readModel } from '../../src/model/index.ts';
 import { gridOf } from '../../src/quantize/methods/static/grids.ts';
-import { quantizeWeight } from '../../src/quantize/methods/static/observe/probe.ts';
-import { entropyRange } from '../../src/quantize/methods/static/ranges/entropy.ts';
-import { percentileRange } from '../../src/quantize/methods/static/ranges/percentile.ts';
+import { quantizeWeight } from '../../src/quantize/methods/static/observe/emulation.ts';
+import { observe } from '../../src/quantize/methods/static/observe/observe.ts';
+import { rangeOf } from '../../src/quantize/methods/static/ranges/ranges.ts';
 import { productOf } from '../../src/quantize/methods/static/weights.ts';
-import { type Bins, createObserver } from '../../src/runtime/index.ts';
+import { type Bins, createObserver, openSession } from '../../src/runtime/index.ts';
 import { graph, model, node, saveModel, tensor, value } from '../support/onnx-builder.ts';
 import { useTemp } from '../support/temp.ts';
 
@@ -32,12 +32,28 @@ describe('ranges of activations', () => {
     const counts = countsOf(values, bins);
     expect(counts).toEqual(Float64Array.from(new Uint32Array(bytesOf(range.counts).buffer)));
     const histogram = { ...bins, counts };
-    const found = absolute
-      ? percentileRange({ min, max }, histogram, range.percentile!)
-      : entropyRange({ min, max }, histogram, 128);
+    const value = { name: 'x', dims: [], fixed: true, min, max, smallest, nonFinite: 0, histogram };
+    const found = rangeOf(range.method, value, range.percentile ?? 0);
     // Their −0 is 0.
     expect(found).toEqual({ low: range.low + 0, high: range.high + 0 });
   });
+});
+
+it('the ranges of a model at work, minmax', async () => {
+  const folder = temp();
+  const file = path.join(folder, 'model.onnx');
+  writeFileSync(file, bytesOf(golden.observed.model));
+  const feeds = golden.observed.samples.map((sample) => ({
+    x: { dtype: 'float32' as const, dims: [1, 2, 5, 5], data: bytesOf(sample) },
+  }));
+  const { values } = await observe(await readModel(file), {
+    values: Object.keys(golden.observed.ranges),
+    samples: { length: feeds.length, notes: [], name: String, get: async (index) => feeds[index]! },
+    folder,
+    openSession: (tapped) => openSession({ model: tapped, provider: 'cpu' }),
+  });
+  const found = [...values.values()].map((each) => [each.name, Object.values(rangeOf('minmax', each, 0))]);
+  expect(Object.fromEntries(found)).toEqual(golden.observed.ranges);
 });
 
 describe('grids, weights and biases', () => {
@@ -112,4 +128,5 @@ interface Golden {
     inputs: Record<string, { dims: number[]; data: string }>;
     initializers: Record<string, { dtype: string; data: string }>;
   }[];
+  observed: { model: string; samples: string[]; ranges: Record<string, [low: number, high: number]> };
 }

@@ -23,8 +23,9 @@ import {
 import { operators } from '../../operators.ts';
 import type { Remarks, Run } from '../method.ts';
 import type { StaticForms } from './form.ts';
+import type { Emulated } from './observe/emulation.ts';
 import { type Observations, observe } from './observe/observe.ts';
-import { correctionsOf, decibelsOf, type LayerError, type Probed, probe } from './observe/probe.ts';
+import { correctionsOf, decibelsOf, type LayerError, probe } from './observe/probe.ts';
 import { type Switched, sensitivities } from './observe/sensitivity.ts';
 import { binsOf } from './ranges/ranges.ts';
 import { decideRecipe, gainOf, type Recipe, valuesToObserve } from './recipe/recipe.ts';
@@ -173,8 +174,8 @@ async function samplesOf(
 }
 
 /** The products of a recipe, and the convolutions beside it, whose weights will be stored in 8 bits. */
-function probedOf(main: GraphScope, recipe: Recipe): Probed[] {
-  const probed: Probed[] = [];
+function probedOf(main: GraphScope, recipe: Recipe): Emulated[] {
+  const probed: Emulated[] = [];
   for (const node of main.graph.node) {
     const grid = recipe.nodes.get(node)?.operator.kind === 'weighted' ? recipe.grids.get(node.input[0]!) : undefined;
     if (grid) probed.push({ node, product: productOf(node, main, grid.scale), grid });

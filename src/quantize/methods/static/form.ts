@@ -15,7 +15,7 @@ import { dequantizeLinear } from '../../values/dequantize.ts';
 import type { Place } from '../../values/place.ts';
 import { isFloat, type QuantizedValue } from '../../values/value.ts';
 import type { Form, NodeForm, Site, StoredForm, Weight } from '../method.ts';
-import { type Grid, gateOf, LEVELS, levelOf } from './grids.ts';
+import { type Grid, gateOf, levelOf, levelTensor } from './grids.ts';
 import { clipBounds, type Recipe, type StaticNode } from './recipe/recipe.ts';
 import type { Product } from './weights.ts';
 
@@ -335,12 +335,6 @@ class Emitter {
     }
     return names;
   }
-}
-
-function levelTensor(name: string, level: number, type: Grid['type']) {
-  const [low, high] = LEVELS[type];
-  if (level < low || level > high) throw new Error(`${name}: ${level} is no ${type}`);
-  return makeTensor(name, type === 'uint8' ? DataType.UINT8 : DataType.INT8, [], Uint8Array.of(level & 0xff));
 }
 
 function equal(a: Float32Array, b: Float32Array): boolean {

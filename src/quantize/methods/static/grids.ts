@@ -1,3 +1,4 @@
+import { DataType, makeTensor, type TensorProto } from '../../../model/index.ts';
 import { roundHalfEven } from '../../../round.ts';
 import type { ValueRange } from './ranges/value-range.ts';
 
@@ -66,4 +67,11 @@ export function levelOf(value: number, { type, scale, zeroPoint }: Grid): number
 export function reachOf({ type, scale, zeroPoint }: Grid): ValueRange {
   const [least, greatest] = LEVELS[type];
   return { low: scale * (least - zeroPoint), high: scale * (greatest - zeroPoint) };
+}
+
+/** A level as a scalar tensor. */
+export function levelTensor(name: string, level: number, type: ActivationType): TensorProto {
+  const [least, greatest] = LEVELS[type];
+  if (level < least || level > greatest) throw new Error(`${name}: ${level} is no ${type}`);
+  return makeTensor(name, type === 'uint8' ? DataType.UINT8 : DataType.INT8, [], Uint8Array.of(level & 0xff));
 }

@@ -61,7 +61,7 @@ export interface ObserveOptions {
  * Values of one session together, bytes: onnxruntime-node holds them twice while it hands them over, which makes two
  * thirds of the 128 MiB that calibration may take beside the model's own run.
  */
-export const GROUP_BYTES = 40 * 2 ** 20;
+const GROUP_BYTES = 40 * 2 ** 20;
 
 /**
  * Runs the model on every sample and observes its values: one pass for ranges, a second where histograms are wanted.
@@ -75,7 +75,8 @@ export async function observe(model: Model, options: ObserveOptions): Promise<Ob
   const made = options.values.filter((name) => !inputs.has(name));
   const totals = { runMs: 0, handlingMs: 0, runs: 0 };
   const values = new Map<string, ValueObservation>();
-  const groups = groupsOf(made, await learnSizes(model, made, options, totals));
+  const sizes = await learnSizes(model, made, options, totals);
+  const groups = grouped(made, (name) => sizes.get(name)!, GROUP_BYTES);
   const passes = options.bins ? 2 : 1;
   const total = groups.length * passes * samples.length;
   let done = 0;
@@ -188,17 +189,17 @@ export async function written(model: Model, folder: string, name: string): Promi
   return file;
 }
 
-/** In graph order, as many together as fit; one that does not fit stands alone. */
-function groupsOf(names: readonly string[], sizes: ReadonlyMap<string, number>): string[][] {
-  const groups: string[][] = [];
+/** In order, as many together as have room; one that does not fit stands alone. */
+export function grouped<Each>(all: readonly Each[], bytesOf: (each: Each) => number, most: number): Each[][] {
+  const groups: Each[][] = [];
   let room = -1;
-  for (const name of names) {
-    const bytes = sizes.get(name)!;
+  for (const each of all) {
+    const bytes = bytesOf(each);
     if (bytes > room) {
       groups.push([]);
-      room = GROUP_BYTES;
+      room = most;
     }
-    groups.at(-1)!.push(name);
+    groups.at(-1)!.push(each);
     room -= bytes;
   }
   return groups;

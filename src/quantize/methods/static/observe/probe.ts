@@ -1,22 +1,7 @@
-import {
-  DataType,
-  floatTensor,
-  intAttribute,
-  type Model,
-  makeNode,
-  makeTensor,
-  type NodeProto,
-  operatorKey,
-  type TensorProto,
-  tapped,
-  withGraph,
-} from '../../../../model/index.ts';
-import { roundHalfEven } from '../../../../round.ts';
+import { type Model, makeNode, type NodeProto, operatorKey, tapped, withGraph } from '../../../../model/index.ts';
 import type { Samples, Session } from '../../../../runtime/index.ts';
-import { readFloats } from '../../../fold/mutable-graph.ts';
-import { type Grid, LEVELS } from '../grids.ts';
-import type { Product } from '../weights.ts';
-import { written } from './observe.ts';
+import { Emulation, type Emulated } from './emulation.ts';
+import { grouped, written } from './observe.ts';
 
 /** What 8 bits do to one product that is fed the FLOAT model's own values, over all samples. */
 export interface LayerError {
@@ -34,52 +19,59 @@ export interface ProbeOptions {
   progress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** Weights beyond this are not probed: it takes them in the graph. Bytes of int8. */
-const LARGEST_WEIGHT = 16 * 2 ** 20;
-
-/** A product to be probed: its weight on its levels, and the grid of its input, if that is on one. */
-export interface Probed {
-  node: NodeProto;
-  product: Product;
-  grid: Grid | undefined;
-}
-
 /**
  * Measures the error that each product makes by itself: beside it stands one with its weight and input as they will be,
  * which reads the same FLOAT values; their difference is reduced in the graph, so that a few numbers come back. One run
- * for each sample.
+ * for each sample, and for each group of weights that are held beside those of the model.
  */
 export async function probe(
   model: Model,
-  probed: readonly Probed[],
+  products: readonly Emulated[],
   { samples, folder, openSession, progress }: ProbeOptions,
 ): Promise<Map<NodeProto, LayerError>> {
   const errors = new Map<NodeProto, LayerError>();
-  const small = probed.filter(({ product }) => product.weight.ref!.length / 4 <= LARGEST_WEIGHT);
-  if (small.length === 0) return errors;
-  const probes = new Probes();
-  for (const each of small) probes.add(each);
-  const session = await openSession(await written(probes.model(model), folder, 'probed'));
-  try {
-    const taps = probes.outputs.map((name) => ({ name, values: true }));
-    for (let i = 0; i < samples.length; i += 1) {
-      const { observed } = await session.observe(await samples.get(i), taps);
-      const found = new Map(observed.map(({ name, values }) => [name, values!]));
-      for (const { node, product } of small) {
-        const [output] = node.output as [string];
-        const error = errors.get(node) ?? { signal: 0, noise: 0, means: [] };
-        error.signal += found.get(`${output}::signal`)![0]!;
-        error.noise += found.get(`${output}::noise`)![0]!;
-        const means = found.get(`${output}::mean`);
-        if (means) error.means.push(...rowsOf(means, product.scales.length));
-        errors.set(node, error);
+  const groups = heldTogether(products);
+  let done = 0;
+  for (const group of groups) {
+    const probed = probedModel(model, group);
+    const session = await openSession(await written(probed.model, folder, 'probed'));
+    try {
+      const taps = probed.outputs.map((name) => ({ name, values: true }));
+      for (let i = 0; i < samples.length; i += 1) {
+        const { observed } = await session.observe(await samples.get(i), taps);
+        const found = new Map(observed.map(({ name, values }) => [name, values!]));
+        for (const { node, product } of group) {
+          const [output] = node.output as [string];
+          const error = errors.get(node) ?? { signal: 0, noise: 0, means: [] };
+          error.signal += found.get(`${output}::signal`)![0]!;
+          error.noise += found.get(`${output}::noise`)![0]!;
+          const means = found.get(`${output}::mean`);
+          if (means) error.means.push(...rowsOf(means, product.scales.length));
+          errors.set(node, error);
+        }
+        done += 1;
+        progress?.(done, groups.length * samples.length);
       }
-      progress?.(i + 1, samples.length);
+    } finally {
+      await session.close();
     }
-  } finally {
-    await session.close();
   }
   return errors;
+}
+
+/** Weights beyond this are not emulated. Bytes of int8. */
+const LARGEST_WEIGHT = 16 * 2 ** 20;
+/** Weights of one session together, bytes of int8: they are held beside those of the model. */
+const HELD_BYTES = 32 * 2 ** 20;
+
+/** Products in groups whose weights may be held at a time; those of too large weights are left out. */
+export function heldTogether<Each extends Emulated>(products: readonly Each[]): Each[][] {
+  const bytesOf = ({ product }: Emulated) => product.weight.ref!.length / 4;
+  return grouped(
+    products.filter((each) => bytesOf(each) <= LARGEST_WEIGHT),
+    bytesOf,
+    HELD_BYTES,
+  );
 }
 
 /** How far a product's output is above the error of its weight and input, dB. */
@@ -127,80 +119,30 @@ function rowsOf(values: ArrayLike<number>, channels: number): Float32Array[] {
 }
 
 /** The FLOAT graph with probes beside its products. */
-class Probes {
-  readonly outputs: string[] = [];
-  readonly #nodes: NodeProto[] = [];
-  readonly #initializers: TensorProto[] = [];
-  readonly #onGrid = new Map<string, string>();
-
-  add({ node, product: { weight, axis, scales }, grid }: Probed): void {
+function probedModel(model: Model, probed: readonly Emulated[]): { model: Model; outputs: string[] } {
+  const emulation = new Emulation();
+  const onGrid = new Map<string, string>();
+  const outputs: string[] = [];
+  for (const { node, product, grid } of probed) {
+    const [x] = node.input as [string];
     const [output] = node.output as [string];
     const own = (part: string) => `${output}::${part}`;
-    const levels = quantizeWeight(readFloats(weight.ref!), weight.dims, axis, scales);
-    this.#initializers.push(
-      makeTensor(own('weight'), DataType.INT8, weight.dims, new Uint8Array(levels.buffer)),
-      floatTensor(own('scale'), [...scales]),
-    );
-    const input = grid ? this.#through(node.input[0]!, grid) : node.input[0]!;
-    const copy = makeNode(node.opType, [input, own('weight-float'), ...node.input.slice(2)], [own('product')], {
-      attributes: node.attribute,
-    });
+    // Products that read the same value read it from the same grid.
+    const input = grid ? (onGrid.get(x) ?? emulation.through(x, grid, x)) : x;
+    if (grid) onGrid.set(x, input);
+    const weight = emulation.weight(product, output);
     const reduced = (part: string, value: string) => makeNode('ReduceSumSquare', [value], [own(part)]);
-    this.#nodes.push(
-      makeNode('DequantizeLinear', [own('weight'), own('scale')], [own('weight-float')], {
-        attributes: [intAttribute('axis', axis)],
-      }),
-      copy,
+    emulation.nodes.push(
+      makeNode(node.opType, [input, weight, ...node.input.slice(2)], [own('product')], { attributes: node.attribute }),
       makeNode('Sub', [own('product'), output], [own('error')]),
       reduced('signal', output),
       reduced('noise', own('error')),
     );
-    this.outputs.push(own('signal'), own('noise'));
-    if (operatorKey(node) !== 'Conv') return;
-    this.#nodes.push(makeNode('GlobalAveragePool', [own('error')], [own('mean')]));
-    this.outputs.push(own('mean'));
+    outputs.push(own('signal'), own('noise'));
+    if (operatorKey(node) !== 'Conv') continue;
+    emulation.nodes.push(makeNode('GlobalAveragePool', [own('error')], [own('mean')]));
+    outputs.push(own('mean'));
   }
-
-  /** The model with the probes that were added. */
-  model(model: Model): Model {
-    const { initializer } = model.proto.graph!;
-    const extended = withGraph(model, { initializer: [...initializer, ...this.#initializers] });
-    return tapped(extended, this.outputs, this.#nodes);
-  }
-
-  /** A value after it went through its grid. */
-  #through(name: string, grid: Grid): string {
-    const known = this.#onGrid.get(name);
-    if (known) return known;
-    const [levels, float, scale, zeroPoint] = ['levels', 'on-grid', 'grid-scale', 'grid-zero-point'].map(
-      (part) => `${name}::${part}`,
-    ) as [string, string, string, string];
-    this.#initializers.push(floatTensor(scale, [grid.scale], []), zeroPointTensor(zeroPoint, grid));
-    this.#nodes.push(
-      makeNode('QuantizeLinear', [name, scale, zeroPoint], [levels]),
-      makeNode('DequantizeLinear', [levels, scale, zeroPoint], [float]),
-    );
-    this.#onGrid.set(name, float);
-    return float;
-  }
-}
-
-/** The zero point of a grid as a scalar. */
-export function zeroPointTensor(name: string, { type, zeroPoint }: Grid): TensorProto {
-  return makeTensor(name, type === 'uint8' ? DataType.UINT8 : DataType.INT8, [], Uint8Array.of(zeroPoint & 0xff));
-}
-
-/** A weight as int8 levels around zero. */
-export function quantizeWeight(
-  values: Float32Array,
-  dims: readonly number[],
-  axis: number,
-  scales: Float32Array,
-): Int8Array {
-  const inner = dims.slice(axis + 1).reduce((product, size) => product * size, 1);
-  const [low, high] = LEVELS.int8;
-  return Int8Array.from(values, (value, at) => {
-    const level = roundHalfEven(Math.fround(value / scales[Math.floor(at / inner) % scales.length]!));
-    return Math.min(high, Math.max(low, level));
-  });
+  const initializer = [...model.proto.graph!.initializer, ...emulation.initializers];
+  return { model: tapped(withGraph(model, { initializer }), outputs, emulation.nodes), outputs };
 }

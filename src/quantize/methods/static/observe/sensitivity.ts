@@ -2,23 +2,20 @@ import { create } from '@bufbuild/protobuf';
 import {
   DataType,
   floatTensor,
-  intAttribute,
   type Model,
   makeNode,
-  makeTensor,
   type NodeProto,
-  type TensorProto,
   ValueInfoProtoSchema,
   withGraph,
 } from '../../../../model/index.ts';
 import type { Feeds, Observed } from '../../../../runtime/index.ts';
-import { readFloats } from '../../../fold/mutable-graph.ts';
 import type { Grid } from '../grids.ts';
+import { Emulation, type Emulated } from './emulation.ts';
 import { written } from './observe.ts';
-import { type Probed, type ProbeOptions, quantizeWeight, zeroPointTensor } from './probe.ts';
+import { heldTogether, type ProbeOptions } from './probe.ts';
 
 /** A product with the grid of its output and its bias as it will be. */
-export interface Switched extends Probed {
+export interface Switched extends Emulated {
   output: Grid;
   bias: Float32Array | undefined;
 }
@@ -35,32 +32,38 @@ const LARGEST_OUTPUTS = 64 * 2 ** 20;
  */
 export async function sensitivities(
   model: Model,
-  switched: readonly Switched[],
+  products: readonly Switched[],
   { samples, folder, openSession, progress }: ProbeOptions,
 ): Promise<Map<NodeProto, number>> {
   const found = new Map<NodeProto, number>();
-  if (switched.length < 2) return found;
-  const session = await openSession(await written(switchable(model, switched), folder, 'switchable'));
-  try {
-    const outputs = session.load.outputs.filter(({ dtype }) => dtype === 'float32');
-    const taps = outputs.map(({ name }) => ({ name, values: true }));
-    const count = Math.min(SAMPLES, samples.length);
-    for (let i = 0; i < count; i += 1) {
-      const feeds = await samples.get(Math.floor((i * samples.length) / count));
-      const run = async (on: NodeProto | undefined) =>
-        (await session.observe({ ...feeds, ...flags(switched, on) }, taps)).observed;
-      const reference = await run(undefined);
-      const bytes = reference.reduce((sum, { values }) => sum + (values?.byteLength ?? 0), 0);
-      if (bytes > LARGEST_OUTPUTS) return new Map();
-      for (const [index, { node }] of switched.entries()) {
-        const observed = await run(node);
-        const error = Math.max(0, ...observed.map((each, at) => errorOf(reference[at]!, each)));
-        found.set(node, (found.get(node) ?? 0) + error / count);
-        progress?.(i * switched.length + index + 1, count * switched.length);
+  if (products.length < 2) return found;
+  const groups = heldTogether(products);
+  const count = Math.min(SAMPLES, samples.length);
+  const total = count * groups.reduce((sum, { length }) => sum + length, 0);
+  let done = 0;
+  for (const group of groups) {
+    const session = await openSession(await written(switchable(model, group), folder, 'switchable'));
+    try {
+      const outputs = session.load.outputs.filter(({ dtype }) => dtype === 'float32');
+      const taps = outputs.map(({ name }) => ({ name, values: true }));
+      for (let i = 0; i < count; i += 1) {
+        const feeds = await samples.get(Math.floor((i * samples.length) / count));
+        const run = async (on: NodeProto | undefined) =>
+          (await session.observe({ ...feeds, ...flags(group, on) }, taps)).observed;
+        const reference = await run(undefined);
+        const bytes = reference.reduce((sum, { values }) => sum + (values?.byteLength ?? 0), 0);
+        if (bytes > LARGEST_OUTPUTS) return new Map();
+        for (const { node } of group) {
+          const observed = await run(node);
+          const error = Math.max(0, ...observed.map((each, at) => errorOf(reference[at]!, each)));
+          found.set(node, (found.get(node) ?? 0) + error / count);
+          done += 1;
+          progress?.(done, total);
+        }
       }
+    } finally {
+      await session.close();
     }
-  } finally {
-    await session.close();
   }
   return found;
 }
@@ -79,64 +82,39 @@ const flagOf = (node: NodeProto) => `${node.output[0]}::on`;
 /** The model in which a flag for each product says whether its output is that of 8 bits. */
 function switchable(model: Model, switched: readonly Switched[]): Model {
   const graph = model.proto.graph!;
-  const byNode = new Map(switched.map((each) => [each.node, each]));
-  const initializers: TensorProto[] = [];
-  const node = graph.node.flatMap((each) => {
-    const own = byNode.get(each);
-    return own ? switchOf(own, initializers) : [each];
-  });
-  const input = switched.map((each) => {
+  const switches = new Map(switched.map((each) => [each.node, switchOf(each)]));
+  const flagged = [...switches.keys()].map((node) => {
     const tensorType = { elemType: DataType.BOOL, shape: { dim: [] } };
     return create(ValueInfoProtoSchema, {
-      name: flagOf(each.node),
+      name: flagOf(node),
       type: { value: { case: 'tensorType', value: tensorType } },
     });
   });
   return withGraph(model, {
-    node,
-    input: [...graph.input, ...input],
-    initializer: [...graph.initializer, ...initializers],
+    node: graph.node.flatMap((node) => switches.get(node)?.nodes ?? [node]),
+    input: [...graph.input, ...flagged],
+    initializer: [...graph.initializer, ...[...switches.values()].flatMap(({ initializers }) => initializers)],
   });
 }
 
-function switchOf({ node, product, grid, output, bias }: Switched, initializers: TensorProto[]): NodeProto[] {
+/** What takes the place of a product: itself, itself in 8 bits, and the choice between them. */
+function switchOf({ node, product, grid, output, bias }: Switched): Emulation {
   const [name] = node.output as [string];
   const own = (part: string) => `${name}::${part}`;
-  const { weight, axis, scales } = product;
-  const levels = quantizeWeight(readFloats(weight.ref!), weight.dims, axis, scales);
-  initializers.push(
-    makeTensor(own('weight'), DataType.INT8, weight.dims, new Uint8Array(levels.buffer)),
-    floatTensor(own('scale'), [...scales]),
-  );
-  const [x] = node.input as [string];
-  const nodes: NodeProto[] = [];
-  const through = (value: string, on: Grid, part: string): string => {
-    const [scale, zeroPoint] = [own(`${part}-scale`), own(`${part}-zero-point`)];
-    initializers.push(floatTensor(scale, [on.scale], []), zeroPointTensor(zeroPoint, on));
-    nodes.push(
-      makeNode('QuantizeLinear', [value, scale, zeroPoint], [own(`${part}-levels`)]),
-      makeNode('DequantizeLinear', [own(`${part}-levels`), scale, zeroPoint], [own(`${part}-float`)]),
-    );
-    return own(`${part}-float`);
-  };
-  const input = grid ? through(x, grid, 'input') : x;
-  const inputs = [input, own('weight-float')];
+  const emulation = new Emulation();
+  const x = grid ? emulation.through(node.input[0]!, grid, own('input')) : node.input[0]!;
+  const inputs = [x, emulation.weight(product, name)];
   if (bias) {
-    initializers.push(floatTensor(own('bias'), [...bias]));
+    emulation.initializers.push(floatTensor(own('bias'), [...bias]));
     inputs.push(own('bias'));
   }
-  nodes.push(
-    makeNode('DequantizeLinear', [own('weight'), own('scale')], [own('weight-float')], {
-      attributes: [intAttribute('axis', axis)],
-    }),
-    makeNode(node.opType, inputs, [own('product')], { attributes: node.attribute }),
-  );
-  const result = through(own('product'), output, 'output');
-  nodes.push(
+  emulation.nodes.push(makeNode(node.opType, inputs, [own('product')], { attributes: node.attribute }));
+  const result = emulation.through(own('product'), output, own('output'));
+  emulation.nodes.push(
     makeNode(node.opType, node.input, [own('float')], { attributes: node.attribute }),
     makeNode('Where', [flagOf(node), result, own('float')], [name]),
   );
-  return nodes;
+  return emulation;
 }
 
 /** Σ (x − y)² ÷ Σ x², of all elements or of the mean channel, whichever is more; a channel counts 1 at most. */
@@ -146,10 +124,14 @@ function errorOf({ values: x, dims }: Observed, { values: y }: Observed): number
   const inner = dims.slice(2).reduce((product, size) => product * size, 1);
   const signal = new Float64Array(channels);
   const noise = new Float64Array(channels);
-  for (let at = 0; at < x.length; at += 1) {
-    const channel = Math.floor(at / inner) % channels;
-    signal[channel]! += x[at]! ** 2;
-    noise[channel]! += (x[at]! - y[at]!) ** 2;
+  for (let start = 0, row = 0; start < x.length; start += inner, row += 1) {
+    let [square, difference] = [0, 0];
+    for (let at = start; at < start + inner; at += 1) {
+      square += x[at]! ** 2;
+      difference += (x[at]! - y[at]!) ** 2;
+    }
+    signal[row % channels]! += square;
+    noise[row % channels]! += difference;
   }
   const sum = (values: Float64Array) => values.reduce((total, value) => total + value, 0);
   const most = Math.max(...signal);

@@ -1,5 +1,3 @@
-import { edgesOf } from '../../../../runtime/index.ts';
-import type { Histogram, ValueObservation } from '../observe/observe.ts';
 import type { ValueRange } from './value-range.ts';
 
 /**
@@ -7,13 +5,7 @@ import type { ValueRange } from './value-range.ts';
  * beyond is clipped: the least Kullback-Leibler divergence over all such ranges of whole bins, as the entropy calibrator
  * of onnxruntime.quantization 1.32 finds it (`get_entropy_threshold`). The histogram is symmetric around zero.
  */
-export function entropyRange(
-  { min, max }: Pick<ValueObservation, 'min' | 'max'>,
-  histogram: Histogram,
-  levels: number,
-): ValueRange {
-  const { counts } = histogram;
-  const edges = edgesOf(histogram);
+export function entropyRange(counts: Float64Array, edges: Float32Array, levels: number): ValueRange {
   const middle = Math.floor(counts.length / 2);
   let best = { low: edges[0]!, high: edges[counts.length]! };
   let least = Number.POSITIVE_INFINITY;
@@ -26,7 +18,7 @@ export function entropyRange(
     least = divergence;
     best = { low: edges[start]!, high: edges[end]! };
   }
-  return { low: Math.max(min, best.low), high: Math.min(max, best.high) };
+  return best;
 }
 
 function divergenceOf(counts: Float64Array, start: number, end: number, levels: number): number {

@@ -1,19 +1,11 @@
-import { edgesOf } from '../../../../runtime/index.ts';
-import type { Histogram, ValueObservation } from '../observe/observe.ts';
 import type { ValueRange } from './value-range.ts';
 
 /**
- * The range that holds `percentile` % of the magnitudes, within what was seen, as the percentile calibrator of
- * onnxruntime.quantization 1.32 finds it (`HistogramCollector.compute_percentile`, symmetric): the left edge of the bin in
- * which the cumulated share is reached.
+ * The range that holds `percentile` % of the magnitudes, as the percentile calibrator of onnxruntime.quantization 1.32
+ * finds it (`HistogramCollector.compute_percentile`, symmetric): the left edge of the bin in which the cumulated share is
+ * reached.
  */
-export function percentileRange(
-  { min, max }: Pick<ValueObservation, 'min' | 'max'>,
-  histogram: Histogram,
-  percentile: number,
-): ValueRange {
-  const { counts } = histogram;
-  const edges = edgesOf(histogram);
+export function percentileRange(counts: Float64Array, edges: Float32Array, percentile: number): ValueRange {
   const total = counts.reduce((sum, count) => sum + count, 0);
   let share = 0;
   let bin = 0;
@@ -23,5 +15,5 @@ export function percentileRange(
     if (share >= percentile / 100) break;
   }
   const bound = edges[Math.min(bin, counts.length)]!;
-  return { low: Math.max(min, -bound), high: Math.min(max, bound) };
+  return { low: -bound, high: bound };
 }

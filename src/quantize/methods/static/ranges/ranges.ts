@@ -1,4 +1,4 @@
-import type { Bins } from '../../../../runtime/index.ts';
+import { type Bins, edgesOf } from '../../../../runtime/index.ts';
 import type { ValueObservation } from '../observe/observe.ts';
 import { entropyRange } from './entropy.ts';
 import { mseRange } from './mse.ts';
@@ -32,12 +32,10 @@ export function binsOf(method: CalibrationMethod, { min, max, smallest }: ValueO
 export function rangeOf(method: CalibrationMethod, value: ValueObservation, percentile: number): ValueRange {
   const { min, max, histogram } = value;
   if (!histogram || method === 'minmax') return { low: min, high: max };
-  switch (method) {
-    case 'percentile':
-      return percentileRange(value, histogram, percentile);
-    case 'entropy':
-      return entropyRange(value, histogram, ENTROPY_LEVELS);
-    case 'mse':
-      return mseRange(value, histogram);
-  }
+  if (method === 'mse') return mseRange(value, histogram);
+  const { counts } = histogram;
+  const edges = edgesOf(histogram);
+  const { low, high } =
+    method === 'percentile' ? percentileRange(counts, edges, percentile) : entropyRange(counts, edges, ENTROPY_LEVELS);
+  return { low: Math.max(min, low), high: Math.min(max, high) };
 }
