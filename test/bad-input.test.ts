@@ -147,31 +147,23 @@ const hasPrlimit = existsSync('/usr/bin/prlimit');
 describe.each(CASES)(
   '$name',
   ({ model: make = smallModel, reference = make, samples, flags = [], memory, says, only }) => {
-    const commands = only ? [only] : (['validate', 'compare'] as const);
+    const quantizes = samples ? (['quantize'] as const) : [];
+    const commands = only ? [only] : (['validate', 'compare', ...quantizes] as const);
     test.skipIf(memory !== undefined && !hasPrlimit).each(commands)('%s', async (command) => {
       const folder = temp();
       const scratch = path.join(folder, 'tmp');
       mkdirSync(scratch);
       saveModel(folder, make(), 'model.onnx');
       saveModel(folder, reference(), 'reference.onnx');
-      const args = [
-        command,
-        '--model',
-        'model.onnx',
-        '--threads',
-        '1',
-        '--max-seconds',
-        '1',
-        '--report',
-        'report',
-        ...flags,
-      ];
+      const args = [command, '--model', 'model.onnx', '--threads', '1', '--report', 'report', ...flags];
+      if (command === 'quantize') args.push('--method', 'static', '--output', 'made.onnx');
+      else args.push('--max-seconds', '1');
       if (command === 'compare') args.push('--reference', 'reference.onnx');
       if (samples) {
         const [name, content] = samples;
         if (content === null) mkdirSync(path.join(folder, name));
         else writeFileSync(path.join(folder, name), content);
-        args.push('--samples', name);
+        args.push(command === 'quantize' ? '--calibration-data' : '--samples', name);
       }
       const node = [process.execPath, cli, ...args];
       const [program, ...rest] = memory === undefined ? node : ['/usr/bin/prlimit', `--as=${memory}`, ...node];
@@ -184,6 +176,7 @@ describe.each(CASES)(
       expect(stderr).not.toMatch(/bug|\n {4}at /);
       expect(code).toBe(1);
       expect(readdirSync(scratch)).toEqual([]);
+      expect(readdirSync(folder)).not.toContainEqual(expect.stringContaining('made'));
       expect(sessionsIn(folder)).toEqual([]);
     });
   },

@@ -42,6 +42,8 @@ import {
 export interface SessionOptions {
   /** Path of the graph file. */
   model: string;
+  /** What messages call it, where it was made of the user's model. Default: its path. */
+  label?: string;
   /** Where onnxruntime-node is; found by `resolveRuntime` when absent. */
   runtime?: RuntimeLocation;
   /** Default `auto`: the best that works here, at last `cpu`. */
@@ -189,7 +191,7 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
   const arena = options.arena ?? true;
   const provider = options.provider ?? 'auto';
   const child = options.host instanceof Child ? options.host : new Child(log, options.signal);
-  child.take(options.model, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  child.take(options.label ?? options.model, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   let load: OpenAnswer;
   try {
     load = await child.ask('open', {
@@ -422,7 +424,8 @@ class Child implements SessionHost {
   }
 
   #timeOut(what: Request['kind']): void {
-    const doing = what === 'open' ? 'load' : what === 'run' || what === 'measure' ? 'finish an inference' : what;
+    const runs = what === 'run' || what === 'measure' || what === 'observe';
+    const doing = what === 'open' ? 'load' : runs ? 'finish an inference' : what;
     const seconds = this.#timeoutMs / 1000;
     this.#kill(
       new SessionError(
@@ -450,7 +453,9 @@ class Child implements SessionHost {
   #describeEnd(code: number | null, signal: NodeJS.Signals | null): SessionError {
     const doing = [...this.#waiting.values()].at(-1)?.what ?? 'idle';
     const when =
-      { open: 'while loading', run: 'while running', measure: 'while being measured' }[doing as string] ?? `(${doing})`;
+      { open: 'while loading', run: 'while running', observe: 'while running', measure: 'while being measured' }[
+        doing as string
+      ] ?? `(${doing})`;
     const tail = lastLine(this.#stderr);
     const said = tail ? `; its last words: ${tail}` : '';
     const oomText = /bad_alloc|out of memory|process OOM|Cannot allocate memory/i.test(this.#stderr);

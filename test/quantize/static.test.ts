@@ -1,34 +1,24 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readModel } from '../../src/model/index.ts';
 import { type QuantizeOptions, type QuantizeResult, quantize } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/receipt/index.ts';
-import { npyHeader } from '../../src/runtime/index.ts';
 import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { type OrtFeed, ortRun } from '../support/ort-run.ts';
 import { seeded } from '../support/random.ts';
+import { quantizeStatic, saveSamples } from '../support/static-run.ts';
 import { useTemp } from '../support/temp.ts';
 import { cosine, realModels } from './real-models.ts';
 
 const temp = useTemp();
 
-/** Writes samples as .npy files and returns their folder. */
-function samples(feeds: readonly OrtFeed[]): string {
-  const folder = path.join(temp(), 'samples');
-  mkdirSync(folder);
-  for (const [index, { dims, data }] of feeds.entries()) {
-    const header = npyHeader('float32', [...dims]);
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    writeFileSync(path.join(folder, `${index}.npy`), Buffer.concat([header, bytes]));
-  }
-  return folder;
-}
+const samples = (feeds: readonly OrtFeed[]) => saveSamples(temp(), feeds);
 
 const random = seeded(5);
-const image = (size = 16): OrtFeed => ({
-  dims: [1, 3, size, size],
-  data: Float32Array.from({ length: 3 * size * size }, () => random.normal()),
+const image = (size = 16, batch = 1): OrtFeed => ({
+  dims: [batch, 3, size, size],
+  data: random.floats(batch * 3 * size * size),
 });
 const weight = (name: string, ...dims: number[]) => {
   const elements = dims.reduce((a, b) => a * b, 1);
@@ -41,7 +31,7 @@ const weight = (name: string, ...dims: number[]) => {
 };
 
 /** Convolutions with SiLU, a residual and a Concat of small and large values: a detector in little. */
-function detector(size = 64): string {
+function detector(size: number | 'n' = 64): string {
   const conv = (from: string, to: string, w: string, kernel = 3) => {
     const pad = (kernel - 1) / 2;
     return [
@@ -77,21 +67,15 @@ function detector(size = 64): string {
   ];
   const main = graph({
     nodes,
-    inputs: [value('x', [1, 3, size, size])],
-    outputs: [value('y', [1, 12, size, size])],
+    inputs: [value('x', size === 'n' ? ['n', 3, 64, 64] : [1, 3, size, size])],
+    outputs: [value('y', [null, 12, null, null])],
     initializers,
   });
   return saveModel(temp(), model(main, { opset: 13 }));
 }
 
-const run = (file: string, data: string, options: Partial<QuantizeOptions> = {}): Promise<QuantizeResult> => {
-  const folder = temp();
-  const output = path.join(folder, 'int8.onnx');
-  return quantize(
-    { model: file, output, method: 'static', calibrationData: data, report: folder, ...options },
-    { log: silentLog },
-  );
-};
+const run = (file: string, data: string, options: Partial<QuantizeOptions> = {}) =>
+  quantizeStatic(temp(), file, data, options);
 
 const formsOf = (result: QuantizeResult, opType: string) =>
   result.plan.nodes.filter((each) => each.opType === opType).map(({ form }) => form);
@@ -188,7 +172,11 @@ describe('bad input is one sentence and leaves nothing behind', () => {
       ...partsOf(main),
       nodes: [node('NoSuchOperator', ['x'], ['r']), node('Conv', ['r', 'W'], ['y'])],
     });
-    await refused(saveModel(temp(), model(broken, { opset: 13 })), samples([image(8)]), /cannot be calibrated/);
+    await refused(
+      saveModel(temp(), model(broken, { opset: 13 })),
+      samples([image(8)]),
+      /Calibration runs the model, but .*model\.onnx needs an operator/,
+    );
   });
 });
 
@@ -196,6 +184,91 @@ const partsOf = ({ input, output, initializer }: ReturnType<typeof graph>) => ({
   inputs: input,
   outputs: output,
   initializers: initializer,
+});
+
+describe('activations that tell nothing', () => {
+  /** A row of convolutions, with what stands between the first and the second. */
+  const between = (nodes: ReturnType<typeof node>[]) => {
+    const pads = { ints: [1, 1, 1, 1] };
+    const main = graph({
+      nodes: [
+        node('Conv', ['x', 'A'], ['a'], { pads }, { name: 'first' }),
+        ...nodes,
+        node('Conv', ['b', 'B'], ['c'], { pads }, { name: 'second' }),
+        node('Conv', ['a', 'C'], ['d'], { pads }, { name: 'beside' }),
+        node('Add', ['c', 'd'], ['e']),
+        node('Conv', ['e', 'D'], ['f'], { pads }, { name: 'third' }),
+        node('Conv', ['f', 'D'], ['y'], { pads }, { name: 'last' }),
+      ],
+      inputs: [value('x', [1, 3, 64, 64])],
+      outputs: [value('y', [1, 32, 64, 64])],
+      initializers: [weight('A', 32, 3, 3, 3), ...['B', 'C', 'D'].map((name) => weight(name, 32, 32, 3, 3))],
+    });
+    return saveModel(temp(), model(main, { opset: 13 }));
+  };
+  const data = () => samples(Array.from({ length: 10 }, () => image(64)));
+  const nodeOf = ({ plan }: QuantizeResult, name: string) => plan.nodes.find((each) => each.name === name);
+
+  it.each([
+    ['NaN', [node('Sqrt', ['a'], ['b'])]],
+    ['infinite', [node('Sub', ['a', 'a'], ['zero']), node('Reciprocal', ['zero'], ['b'])]],
+  ])('%s: a warning, and what reads them stays FLOAT', async (_, nodes) => {
+    const result = await run(between(nodes), data());
+    expect(result.plan.warnings).toContainEqual(expect.stringMatching(/^b, .*had NaN or infinite values/));
+    expect(nodeOf(result, 'second')).toMatchObject({
+      reason: expect.stringContaining('b is NaN or infinite on some samples'),
+    });
+    expect(nodeOf(result, 'beside')).toMatchObject({ form: 'static' });
+    expect(nodeOf(result, 'third')?.form).not.toBe('static');
+  });
+
+  it('constant: a warning, and the rest is as alike', async () => {
+    const file = between([node('Sub', ['a', 'a'], ['b'])]);
+    const result = await run(file, data());
+    expect(result.plan.warnings).toContainEqual(expect.stringMatching(/^b, c had the same value everywhere/));
+    const x = image(64);
+    const [expected, found] = [await ortRun(file, { x }), await ortRun(result.model, { x })];
+    expect(cosine(expected.y!.data as Float32Array, found.y!.data as Float32Array)).toBeGreaterThan(0.99);
+  });
+});
+
+it('samples of several images are corrected by each of them', async () => {
+  const file = detector('n');
+  const result = await run(file, samples([image(64, 4), image(64, 3), image(64, 5)]));
+  expect(formsOf(result, 'Conv').filter((form) => form === 'static').length).toBeGreaterThanOrEqual(4);
+  const x = image(64, 2);
+  const [expected, found] = [await ortRun(file, { x }), await ortRun(result.model, { x })];
+  expect(found.y!.dims).toEqual([2, 12, 64, 64]);
+  expect(cosine(expected.y!.data as Float32Array, found.y!.data as Float32Array)).toBeGreaterThan(0.99);
+});
+
+it('a weight too large to be tried beside the model computes with integers all the same', async () => {
+  const channels = 4224;
+  const values = random.floats(2 ** 16, 1 / Math.sqrt(channels));
+  const large = Float32Array.from({ length: channels ** 2 }, (_, i) => values[(i * 31) % values.length]!);
+  const main = graph({
+    nodes: [
+      node('Conv', ['x', 'A'], ['a']),
+      node('Relu', ['a'], ['b']),
+      node('Conv', ['b', 'B'], ['c'], {}, { name: 'large' }),
+      node('Conv', ['c', 'C'], ['d']),
+      node('Conv', ['d', 'D'], ['y']),
+    ],
+    inputs: [value('x', [1, 3, 8, 8])],
+    outputs: [value('y', [1, 4, 8, 8])],
+    initializers: [
+      weight('A', channels, 3, 1, 1),
+      floats('B', [channels, channels, 1, 1], large),
+      weight('C', 32, channels, 1, 1),
+      weight('D', 4, 32, 1, 1),
+    ],
+  });
+  const file = saveModel(temp(), model(main, { opset: 13 }));
+  const result = await run(file, samples(Array.from({ length: 10 }, () => image(8))));
+  expect(result.plan.nodes.find(({ name }) => name === 'large')).toMatchObject({ form: 'static' });
+  const x = image(8);
+  const [expected, found] = [await ortRun(file, { x }), await ortRun(result.model, { x })];
+  expect(cosine(expected.y!.data as Float32Array, found.y!.data as Float32Array)).toBeGreaterThan(0.99);
 });
 
 it('few and generated samples are warned of, in plan and receipt', async () => {

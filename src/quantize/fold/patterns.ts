@@ -47,6 +47,20 @@ export function foldHardSigmoid(graph: MutableGraph, clip: NodeProto): boolean {
   return true;
 }
 
+/** HardSwish is x × HardSigmoid(x) by its definition, and ONNX Runtime computes it so; written out, both have 8-bit forms. */
+export function writeOutHardSwish(graph: MutableGraph, node: NodeProto): boolean {
+  const [x, y] = [node.input[0], node.output[0]];
+  if (operatorKey(node) !== 'HardSwish' || !x || !y) return false;
+  const gate = graph.unique(`${y}_gate`);
+  const attributes = [floatAttribute('alpha', 1 / 6), floatAttribute('beta', 0.5)];
+  graph.replace(
+    node,
+    makeNode('HardSigmoid', [x], [gate], { name: node.name, attributes }),
+    makeNode('Mul', [x, gate], [y], { name: node.name && `${node.name}_Mul` }),
+  );
+  return true;
+}
+
 function dividesBySix(graph: MutableGraph, node: NodeProto, value: string): boolean {
   const kind = operatorKey(node);
   const other = node.input.findIndex((name) => name !== value);

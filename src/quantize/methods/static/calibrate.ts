@@ -70,6 +70,7 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
   const open = (file: string) =>
     openSession({
       model: file,
+      label: model.path,
       runtime,
       provider: 'cpu',
       log,
@@ -140,10 +141,7 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
     };
   } catch (error) {
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
-    throw new InputError(
-      `The model "${model.path}" cannot be calibrated, because it does not run here: ${error.message}`,
-      { cause: error },
-    );
+    throw new InputError(`Calibration runs the model, but ${error.message}`, { cause: error });
   }
 }
 

@@ -8,6 +8,7 @@ import {
   makeNode,
   makeTensor,
   type NodeProto,
+  operatorKey,
 } from '../../../model/index.ts';
 import { fixedInteger8, fixedInteger32, isFixedInteger8 } from '../../encodings/fixed.ts';
 import { integer8 } from '../../encodings/integer8.ts';
@@ -16,7 +17,8 @@ import type { Place } from '../../values/place.ts';
 import { isFloat, type QuantizedValue } from '../../values/value.ts';
 import type { Form, NodeForm, Site, StoredForm, Weight } from '../method.ts';
 import { type Grid, gateOf, levelOf, levelTensor } from './grids.ts';
-import { clipBounds, type Recipe, type StaticNode } from './recipe/recipe.ts';
+import { clipBounds } from './recipe/operators.ts';
+import type { Recipe, StaticNode } from './recipe/recipe.ts';
 import type { Product } from './weights.ts';
 
 /** What the static form of a model's nodes is made by. */
@@ -54,7 +56,7 @@ export function staticForm({ recipe, productOf }: Pick<StaticForms, 'recipe' | '
     offer(site) {
       if (isChosen(site)) return { becomes: BECOMES[recipe.nodes.get(site.node)!.operator.kind] };
       const reason = site.scope.kind === 'main' ? recipe.reasons.get(site.node) : 'it stands in a subgraph';
-      return { refusal: reason ?? `${site.node.opType} has no static form` };
+      return { refusal: reason ?? `ONNX Runtime computes no ${site.node.opType} in 8 bits on a CPU` };
     },
     rewrite(node, place) {
       const emitter = emitters.get(place) ?? new Emitter(place, recipe, productOf);
@@ -206,6 +208,8 @@ class Emitter {
     // Shapes and sizes among its inputs are read as they are.
     for (const name of original.input.slice(1)) this.#place.float(name);
     node.input[0] = levels.q;
+    // What a Pad puts around is 0, whose level is the zero point.
+    if (operatorKey(node) === 'Pad') node.input[2] = levels.zeroPoint;
     node.output = original.output.map((name) => name && graph.unique(`${name}_quantized`));
     graph.emit(node);
     for (const [index, name] of original.output.entries()) {

@@ -1,6 +1,6 @@
 import { type Model, makeNode, type NodeProto, operatorKey, tapped, withGraph } from '../../../../model/index.ts';
 import type { Samples, Session } from '../../../../runtime/index.ts';
-import { Emulation, type Emulated } from './emulation.ts';
+import { type Emulated, Emulation } from './emulation.ts';
 import { grouped, written } from './observe.ts';
 
 /** What 8 bits do to one product that is fed the FLOAT model's own values, over all samples. */

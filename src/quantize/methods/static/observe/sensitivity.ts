@@ -10,7 +10,7 @@ import {
 } from '../../../../model/index.ts';
 import type { Feeds, Observed } from '../../../../runtime/index.ts';
 import type { Grid } from '../grids.ts';
-import { Emulation, type Emulated } from './emulation.ts';
+import { type Emulated, Emulation } from './emulation.ts';
 import { written } from './observe.ts';
 import { heldTogether, type ProbeOptions } from './probe.ts';
 

@@ -1,22 +1,31 @@
-import { attributeOf, intOf, type NodeProto, operatorKey, stringOf } from '../../../../model/index.ts';
+import {
+  attributeOf,
+  constantOf,
+  type GraphScope,
+  intOf,
+  type NodeProto,
+  operatorKey,
+  stringOf,
+} from '../../../../model/index.ts';
+import type { ValueRange } from '../ranges/value-range.ts';
 
 /** How an operator computes in 8 bits on the CPU. */
 export interface StaticOperator {
   /**
    * `weighted`: an integer product of an activation and a constant. `values`: 8-bit values in and out, each with a grid of
    * its own. `moves`: works on the 8-bit elements themselves, whose grid stays. `fused`: what the node before it computes
-   * is clipped by its own grid, so nothing is left to do.
+   * is clipped by its own grid, so nothing is left to do. `gate`: HardSigmoid, which is a clip of levels.
    */
   kind: 'weighted' | 'values' | 'moves' | 'fused' | 'gate';
   /** Inputs that are activations; others are read as they are. */
   activations(node: NodeProto): number[];
   /** The range of its output, where the operator itself bounds it. */
-  bounds?: { low: number; high: number };
+  bounds?: ValueRange;
   /** Nanoseconds per element in FLOAT and in 8 bits, one thread; products: see `costOfProduct`. */
   float: number;
   eight: number;
   /** Why a node cannot, or undefined. */
-  refuse?(node: NodeProto): string | undefined;
+  refuse?(node: NodeProto, main: GraphScope): string | undefined;
 }
 
 const first = () => [0];
@@ -32,7 +41,8 @@ const moves = (float: number, eight: number, refuse?: StaticOperator['refuse']):
 });
 
 /**
- * Every operator with an 8-bit kernel on ONNX Runtime's CPU provider. Times are from profiles of convolutional models on a
+ * Every operator with an 8-bit kernel on ONNX Runtime's CPU provider (1.30; Sub, Div, InstanceNormalization and
+ * ConvTranspose have none). Times are from profiles of convolutional models on a
  * CPU with VNNI; only their proportions matter.
  */
 export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
@@ -46,6 +56,8 @@ export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
   LeakyRelu: { kind: 'values', activations: first, float: 0.16, eight: 0.25 },
   AveragePool: { kind: 'values', activations: first, float: 0.21, eight: 20 },
   GlobalAveragePool: { kind: 'values', activations: first, float: 0.06, eight: 0.04 },
+  // An element of the output is one of either input, rounded from their grids to its own.
+  Where: { kind: 'values', activations: () => [1, 2], float: 0.3, eight: 0.3 },
   Softmax: { kind: 'values', activations: first, bounds: { low: 0, high: 1 }, float: 0.42, eight: 2.74 },
   HardSigmoid: {
     kind: 'gate',
@@ -56,7 +68,7 @@ export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
     refuse: refuseGate,
   },
   Relu: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
-  Clip: { kind: 'fused', activations: first, float: 0.1, eight: 0 },
+  Clip: { kind: 'fused', activations: first, float: 0.1, eight: 0, refuse: refuseClip },
   MaxPool: moves(0.21, 12, refuseMaxPool),
   Resize: moves(0.3, 1.3, refuseResize),
   Transpose: moves(0.2, 0.1),
@@ -65,9 +77,11 @@ export const STATIC_OPERATORS: Readonly<Record<string, StaticOperator>> = {
   Unsqueeze: moves(0, 0),
   Flatten: moves(0, 0),
   Identity: moves(0, 0),
+  Pad: moves(0.15, 0.1, refusePad),
   Slice: moves(0.1, 0.05),
   Split: moves(0.1, 0.05),
   Expand: moves(0.1, 0.05),
+  Tile: moves(0.1, 0.05),
   DepthToSpace: moves(0.3, 0.2),
   SpaceToDepth: moves(0.3, 0.2),
 };
@@ -133,4 +147,30 @@ function refuseMaxPool(node: NodeProto): string | undefined {
 function refuseResize(node: NodeProto): string | undefined {
   const within = ['nearest', 'linear'].includes(stringOf(node, 'mode', 'nearest'));
   return within ? undefined : 'it may overshoot its input';
+}
+
+function refuseClip(node: NodeProto, main: GraphScope): string | undefined {
+  return clipBounds(node, main) ? undefined : 'its bounds are not constants';
+}
+
+/** 0 lies on every grid exactly; another value may lie beyond it. */
+function refusePad(node: NodeProto, main: GraphScope): string | undefined {
+  if (stringOf(node, 'mode', 'constant') !== 'constant' || !node.input[2]) return undefined;
+  return scalarOf(main, node.input[2]) === 0 ? undefined : 'it pads with something else than a constant 0';
+}
+
+/** Bounds of a Clip or Relu; undefined where they are not known. */
+export function clipBounds(node: NodeProto, main: GraphScope): ValueRange | undefined {
+  if (operatorKey(node) === 'Relu') return { low: 0, high: Number.POSITIVE_INFINITY };
+  const bound = (name: string | undefined, missing: number) => (name ? scalarOf(main, name) : missing);
+  const low = bound(node.input[1], Number.NEGATIVE_INFINITY);
+  const high = bound(node.input[2], Number.POSITIVE_INFINITY);
+  return low === undefined || high === undefined ? undefined : { low, high };
+}
+
+/** The value of a FLOAT constant of one element. */
+function scalarOf(main: GraphScope, name: string): number | undefined {
+  const source = constantOf(main, name)?.ref?.source;
+  if (source?.kind !== 'bytes' || source.bytes.length !== 4) return undefined;
+  return new DataView(source.bytes.buffer, source.bytes.byteOffset, 4).getFloat32(0, true);
 }

@@ -15,6 +15,7 @@ import { type CalibrationMethod, rangeOf } from '../ranges/ranges.ts';
 import type { ValueRange } from '../ranges/value-range.ts';
 import { MinCut } from './min-cut.ts';
 import {
+  clipBounds,
   costOfProduct,
   DEQUANTIZE_COST,
   NODE_COST,
@@ -89,7 +90,7 @@ function refusalOf(
   tail: ReadonlySet<NodeProto>,
 ): string | undefined {
   if (tail.has(node)) return 'it is among the last before an output of the model';
-  const own = operator.refuse?.(node);
+  const own = operator.refuse?.(node, main);
   if (own) return own;
   const read = activationsOf(node, operator, main);
   if (read.length === 0) return 'all that it reads is constant';
@@ -105,8 +106,7 @@ function refusalOf(
     const constant = constantOf(main, name);
     if (constant && (operatorKey(node) === 'Concat' || !constant.ref)) return 'one of its values is constant';
   }
-  if (operatorKey(node) === 'Concat') return refuseConcat(node, values);
-  if (operatorKey(node) === 'Clip' && !clipBounds(node, main)) return 'its bounds are not constants';
+  if (operatorKey(node) === 'Concat' || operatorKey(node) === 'Where') return refuseShared(node, read, values);
   if (operatorKey(node) === 'Split' && node.output.some((name) => !values.has(name))) return 'it is not FLOAT';
   return undefined;
 }
@@ -126,12 +126,12 @@ function refuseWeights(node: NodeProto, main: GraphScope): string | undefined {
 }
 
 /** One scale for values of different size would kill the small ones. */
-function refuseConcat(node: NodeProto, values: Observations['values']): string | undefined {
-  const lengths = node.input.map((name) => lengthOf(values.get(name)!));
+function refuseShared(node: NodeProto, read: readonly string[], values: Observations['values']): string | undefined {
+  const lengths = read.map((name) => lengthOf(values.get(name)!));
   const whole = lengthOf(values.get(node.output[0]!)!);
   const smallest = Math.min(...lengths);
   if (whole <= SHARED_RATIO * smallest) return undefined;
-  const name = node.input[lengths.indexOf(smallest)];
+  const name = read[lengths.indexOf(smallest)];
   return `${name} spans ${smallest.toPrecision(3)} of the ${whole.toPrecision(3)} that it would share one scale with`;
 }
 
@@ -284,21 +284,6 @@ function clipOf(
     usesOf(main, input).length === 1 &&
     (operator?.kind === 'weighted' || operator?.kind === 'values');
   return { clip: grid ? 'grid' : 'levels' };
-}
-
-/** Bounds of a Clip or Relu; undefined where they are not known. */
-export function clipBounds(node: NodeProto, main: GraphScope): ValueRange | undefined {
-  if (operatorKey(node) === 'Relu') return { low: 0, high: Number.POSITIVE_INFINITY };
-  const bound = (index: number, missing: number): number | undefined => {
-    const name = node.input[index];
-    if (!name) return missing;
-    const source = constantOf(main, name)?.ref?.source;
-    if (source?.kind !== 'bytes' || source.bytes.length !== 4) return undefined;
-    return new DataView(source.bytes.buffer, source.bytes.byteOffset, 4).getFloat32(0, true);
-  };
-  const low = bound(1, Number.NEGATIVE_INFINITY);
-  const high = bound(2, Number.POSITIVE_INFINITY);
-  return low === undefined || high === undefined ? undefined : { low, high };
 }
 
 /** Gives every 8-bit value its grid. */
