@@ -2,6 +2,7 @@ import { InputError } from '../errors.ts';
 import {
   type DecisionStore,
   type Overrides,
+  planText,
   type QuantizeResult,
   readOverrides,
   quantize as run,
@@ -36,7 +37,7 @@ export const quantize: Action<'quantize'> = async (inputs, context) => {
       'nodes-quantized': nodesQuantized,
       report,
     },
-    summary: report === '' ? codeBlock(result.table, 'text') : actionSummary(await readReceipt(report)),
+    summary: report === '' ? codeBlock(planText(result.plan), 'text') : actionSummary(await readReceipt(report)),
     failures: [],
   };
 };

@@ -1,5 +1,5 @@
 import { create, type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf';
-import { lean, listsOf } from './lean.ts';
+import { leanMaker } from './lean.ts';
 import { AttributeProtoSchema, type ModelProto, ModelProtoSchema, TensorProtoSchema } from './onnx_pb.ts';
 import { textOf } from './text.ts';
 import type { OmittedField } from './types.ts';
@@ -29,8 +29,7 @@ const PACKED_COST = 48;
  * Decodes a model without its bulk. Large fields (weights, above all) are not read: `omitted` says where they are in
  * the file. Everything else, unknown fields and names that are not UTF-8 included, is in `proto`.
  * The messages are those of protobuf-es, made to take less memory: equal texts are one, lists have room for what is in
- * them and no more, and of those that a graph has by the hundred thousand the empty ones are a single frozen
- * list: set another in its place, do not push.
+ * them and no more, and the empty ones are a single frozen list: set another in its place, do not push.
  *
  * @throws WireError if the file is not a protobuf of this shape, nests too deeply or has an unreasonably large graph.
  */
@@ -53,9 +52,9 @@ interface Decoder {
 
 /** The fields of a message type. */
 interface Fields {
-  typeName: string;
   byNumber: ReadonlyMap<number, DescField>;
   lists: readonly string[];
+  create(): Message;
 }
 
 /** Decodes the message that lies between the file's position and `end`. */
@@ -71,7 +70,7 @@ function decodeInto(decoder: Decoder, schema: DescMessage, message: Message, end
     const field = fields.byNumber.get(no);
     if (field?.message && wire === Wire.BYTES) {
       const length = file.length(end);
-      const child = childOf(message, field, field.message);
+      const child = childOf(decoder, message, field, field.message);
       decodeInto(decoder, field.message, child, file.position + length, depth + 1);
     } else decodeLeaf(decoder, message, bulk, { schema, field, no, wire, start, end });
   }
@@ -180,19 +179,16 @@ function append(message: Message, { localName }: DescField, value: unknown): voi
   else list.push(value);
 }
 
-/** Messages of which a graph has very many, each with lists that are nearly always empty. */
-const LEAN: ReadonlySet<string> = new Set([TensorProtoSchema, AttributeProtoSchema].map(({ typeName }) => typeName));
 /** Longer lists waste little; and a message that comes in many pieces is trimmed at each. */
 const TRIMMED = 8;
 
-/** A list that grew has room for sixteen more; one that is empty takes room for nothing. */
-function trimLists({ typeName, lists }: Fields, message: Message): void {
+/** A list that grew has room for sixteen more. */
+function trimLists({ lists }: Fields, message: Message): void {
   const slots = message as unknown as Record<string, unknown[]>;
   for (const name of lists) {
     const { length } = slots[name]!;
     if (length > 1 && length <= TRIMMED) slots[name] = slots[name]!.slice();
   }
-  if (LEAN.has(typeName)) lean(message, lists);
 }
 
 /** Whether a field's place is noted instead of its content: any data field of a tensor, and any large unknown field. */
@@ -251,21 +247,22 @@ function keepUnknown(message: Message, no: number, wireType: number, data: Uint8
 }
 
 /** The message a nested message is decoded into: a new element of a list, or what the field already holds. */
-function childOf(parent: Message, field: DescField, schema: DescMessage): Message {
+function childOf(decoder: Decoder, parent: Message, field: DescField, schema: DescMessage): Message {
   const slots = parent as unknown as Record<string, unknown>;
+  const make = fieldsOf(decoder, schema).create;
   if (field.fieldKind === 'list') {
-    const child = create(schema);
+    const child = make();
     append(parent, field, child);
     return child;
   }
   if (field.oneof) {
     const current = slots[field.oneof.localName] as { case?: string; value?: Message };
     if (current.case === field.localName && current.value) return current.value;
-    const child = create(schema);
+    const child = make();
     slots[field.oneof.localName] = { case: field.localName, value: child };
     return child;
   }
-  slots[field.localName] ??= create(schema);
+  slots[field.localName] ??= make();
   return slots[field.localName] as Message;
 }
 
@@ -273,7 +270,8 @@ function fieldsOf({ fields }: Decoder, schema: DescMessage): Fields {
   let known = fields.get(schema);
   if (!known) {
     const byNumber = new Map(schema.fields.map((field) => [field.number, field]));
-    known = { typeName: schema.typeName, byNumber, lists: listsOf(schema) };
+    const lists = schema.fields.filter(({ fieldKind }) => fieldKind === 'list').map(({ localName }) => localName);
+    known = { byNumber, lists, create: leanMaker(schema) };
     fields.set(schema, known);
   }
   return known;

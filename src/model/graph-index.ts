@@ -77,15 +77,15 @@ export interface GraphIndex {
   /** Bodies of model-local functions and the graphs nested in them, likewise. */
   readonly functions: readonly GraphScope[];
   readonly scopeOf: ReadonlyMap<GraphProto, GraphScope>;
-  /** Every name of a value or node anywhere in `scopes`, so that a new one can differ from all. */
-  readonly names: ReadonlySet<string>;
+  /** Every name of a value or node anywhere in `scopes`, some of them more than once, so that a new one can differ from all. */
+  names(): Iterable<string>;
 }
 
 /** What is indexed of a model. */
 type Indexed = Pick<Model, 'proto'> & Partial<Pick<Model, 'tensors' | 'omitted'>>;
 
 /**
- * Indexes the graphs of a model in time linear in nodes and names; uses and names are gathered when first asked for.
+ * Indexes the graphs of a model in time linear in nodes and names; uses are gathered when first asked for.
  * readModel has refused a model without a graph.
  */
 export function indexGraphs(model: Indexed): GraphIndex {
@@ -192,7 +192,6 @@ class Index implements GraphIndex {
   readonly functions: GraphScope[] = [];
   readonly scopeOf = new Map<GraphProto, GraphScope>();
   readonly #model: Indexed;
-  #names: ReadonlySet<string> | undefined;
   #linked = false;
 
   constructor(model: Indexed) {
@@ -210,9 +209,8 @@ class Index implements GraphIndex {
     return this.scopes[0]!;
   }
 
-  get names(): ReadonlySet<string> {
-    this.#names ??= namesIn(this.scopes);
-    return this.#names;
+  names(): Iterable<string> {
+    return namesIn(this.scopes);
   }
 
   /** Notes all uses, once. */
@@ -377,18 +375,17 @@ function noteUses(scope: GraphScope): void {
   for (const [index, { name }] of scope.graph.output.entries()) note(name, undefined, index);
 }
 
-function namesIn(scopes: readonly GraphScope[]): Set<string> {
-  const names = new Set<string>();
+function* namesIn(scopes: readonly GraphScope[]): Generator<string> {
   for (const { graph } of scopes) {
-    for (const { name } of [...graph.input, ...graph.output, ...graph.valueInfo]) names.add(name);
-    for (const { name } of graph.initializer) names.add(name);
-    for (const { values } of graph.sparseInitializer) names.add(values?.name ?? '');
+    for (const { name } of graph.input) yield name;
+    for (const { name } of graph.output) yield name;
+    for (const { name } of graph.valueInfo) yield name;
+    for (const { name } of graph.initializer) yield name;
+    for (const { values } of graph.sparseInitializer) yield values?.name ?? '';
     for (const node of graph.node) {
-      names.add(node.name);
-      for (const name of node.input) names.add(name);
-      for (const name of node.output) names.add(name);
+      yield node.name;
+      yield* node.input;
+      yield* node.output;
     }
   }
-  names.delete('');
-  return names;
 }

@@ -1,6 +1,5 @@
-import { create } from '@bufbuild/protobuf';
 import { AttributeType, DataType } from './enums.ts';
-import { lean, listsOf } from './lean.ts';
+import { leanMaker } from './lean.ts';
 import {
   type AttributeProto,
   AttributeProtoSchema,
@@ -20,14 +19,14 @@ export function makeNode(
   outputs: readonly string[],
   options: { name?: string; domain?: string; attributes?: readonly AttributeProto[] } = {},
 ): NodeProto {
-  const node = create(NodeProtoSchema);
+  const node = emptyNode();
   node.opType = opType;
   node.input = [...inputs];
   node.output = [...outputs];
   if (options.name) node.name = options.name;
   if (options.domain) node.domain = options.domain;
   if (options.attributes) node.attribute = [...options.attributes];
-  return lean(node, NODE_LISTS);
+  return node;
 }
 
 export function intAttribute(name: string, value: number): AttributeProto {
@@ -48,18 +47,17 @@ export function stringAttribute(name: string, value: string): AttributeProto {
 }
 
 function makeAttribute(name: string, type: number, value: Partial<AttributeProto>): AttributeProto {
-  const attribute = Object.assign(create(AttributeProtoSchema), { name, type }, value);
-  return lean(attribute, ATTRIBUTE_LISTS);
+  return Object.assign(emptyAttribute(), { name, type }, value);
 }
 
 /** A small tensor with its bytes in the graph. */
 export function makeTensor(name: string, dataType: number, dims: readonly number[], rawData: Uint8Array): TensorProto {
-  const tensor = create(TensorProtoSchema);
+  const tensor = emptyTensor();
   tensor.name = name;
   tensor.dataType = dataType;
   tensor.dims = dims.map(BigInt);
   tensor.rawData = rawData;
-  return lean(tensor, TENSOR_LISTS);
+  return tensor;
 }
 
 export function int64Tensor(
@@ -78,12 +76,9 @@ export function floatTensor(
   return makeTensor(name, DataType.FLOAT, dims, bytesOf(Float32Array.from(values)));
 }
 
-const ATTRIBUTE_LISTS = listsOf(AttributeProtoSchema);
-const TENSOR_LISTS = listsOf(TensorProtoSchema);
-/** The lists that hardly any node has. */
-const NODE_LISTS = listsOf(NodeProtoSchema).filter(
-  (name) => name !== 'input' && name !== 'output' && name !== 'attribute',
-);
+const emptyNode = leanMaker(NodeProtoSchema);
+const emptyAttribute = leanMaker(AttributeProtoSchema);
+const emptyTensor = leanMaker(TensorProtoSchema);
 
 /** A copy of the message itself; what it refers to is shared. Unknown fields and presence are kept. */
 export function shallowCopy<T extends object>(message: T): T {

@@ -7,7 +7,7 @@ import { quote } from './quote.ts';
  * `_1`, `_2`, … behind it. Linear in the number of names, however often they repeat.
  */
 export function uniqueNames(index: GraphIndex): (wanted: string) => string {
-  const taken = new Set(index.names);
+  const taken = new Set(index.names());
   const next = new Map<string, number>();
   return (wanted) => {
     let name = wanted;

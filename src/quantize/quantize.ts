@@ -5,6 +5,7 @@ import type { InputContext } from '../inputs/index.ts';
 import {
   assertOutputDiffers,
   assertUnchanged,
+  type Constant,
   DataType,
   explainWriteError,
   type FileDigest,
@@ -77,8 +78,6 @@ export interface QuantizeResult {
   compressionRatio: number;
   nodesQuantized: number;
   plan: Plan;
-  /** The plan as text. */
-  table: string;
   /** Path of the receipt; empty after a dry run. */
   report: string;
 }
@@ -185,15 +184,14 @@ async function attempt({
         : layoutModel<StreamJob>(measured.rewrite.model, { output: settings.output, contents });
     const plan = { ...measured.plan, disk: (layout.data?.size ?? 0) + layout.graph().size };
     await breathe(signal);
-    const table = planText(plan);
     const sourceBytes = total(source.stamps);
     if (!output) {
-      for (const line of table.split('\n')) log.info(line);
+      for (const line of planText(plan).split('\n')) log.info(line);
       const warnings = [...plan.warnings, ...growth(sourceBytes, plan.disk)];
       for (const warning of warnings) log.warning(warning);
       const { nodesQuantized } = plan;
       const compressionRatio = sourceBytes / plan.disk;
-      return { model: settings.output, data: '', root: '', compressionRatio, nodesQuantized, plan, table, report: '' };
+      return { model: settings.output, data: '', root: '', compressionRatio, nodesQuantized, plan, report: '' };
     }
     const files = await write(source, layout, { settings, output }, pool, log, (error) =>
       measurer.refuse(error, measured, pool),
@@ -211,7 +209,7 @@ async function attempt({
       resultBytes,
       compressionRatio: sourceBytes / resultBytes,
       nodesQuantized: plan.nodesQuantized,
-      weights: { ...plan.weights, after: await weightBytes(settings.output, measurer.prepared, measured) },
+      weights: { ...plan.weights, after: weightBytes(measurer.prepared, measured) },
       notes: plan.notes,
       warnings,
       nodes: plan.nodes.filter(({ before }) => before > 0),
@@ -235,7 +233,7 @@ async function attempt({
     await writeReceipt(receipt, report);
     const { compressionRatio, nodesQuantized } = results;
     const [, data = ''] = paths;
-    return { model: settings.output, data, root, compressionRatio, nodesQuantized, plan, table, report };
+    return { model: settings.output, data, root, compressionRatio, nodesQuantized, plan, report };
   } finally {
     await pool.close();
   }
@@ -301,20 +299,19 @@ function contentsOf(
 }
 
 /** Bytes that the weights take in the written model: what of them is FLOAT still, and what is in its place. */
-async function weightBytes(output: string, { index }: Prepared, { rewrite }: Measured): Promise<number> {
-  const names = new Set<string>();
-  for (const { data, parameters } of rewrite.encoded) {
-    for (const { name } of [data, ...parameters.map(({ tensor }) => tensor)]) names.add(name);
-  }
-  const dropped = new Set([...rewrite.dropped].map(({ holder }) => holder));
+function weightBytes({ index }: Prepared, { rewrite }: Measured): number {
+  const sizes = new Map<Constant['holder'], number>();
   for (const { constants } of index.scopes) {
-    for (const { name, dtype, holder } of constants.values()) {
-      if (dtype === DataType.FLOAT && !dropped.has(holder)) names.add(name);
-    }
+    for (const { dtype, holder, ref } of constants.values())
+      if (dtype === DataType.FLOAT) sizes.set(holder, ref?.length ?? 0);
+  }
+  for (const { data, encoding, parameters } of rewrite.encoded) {
+    sizes.set(data, bytesOf(encoding.data));
+    for (const { tensor, parameter } of parameters) sizes.set(tensor, bytesOf(parameter));
   }
   let bytes = 0;
-  for (const { constants } of indexGraphs(await readModel(output)).scopes) {
-    for (const { name, ref } of constants.values()) if (names.has(name)) bytes += ref?.length ?? 0;
+  for (const { constants } of indexGraphs(rewrite.model).scopes) {
+    for (const { holder } of constants.values()) bytes += sizes.get(holder) ?? 0;
   }
   return bytes;
 }

@@ -108,10 +108,11 @@ function warningsOf(skip: ReadonlyMap<Constant['holder'], string>): string[] {
 
 /** What was found in the weights, over all drafts of a plan: each is read once for each way to look at it. */
 class Ranges {
-  readonly #known = new Map<Constant['holder'], Map<string, WeightParameters>>();
+  /** By the way to look: a model has many weights, and few ways. */
+  readonly #known = new Map<string, Map<Constant['holder'], WeightParameters>>();
 
   get({ constant, encoding }: Encoded): WeightParameters | undefined {
-    return this.#known.get(constant.holder)?.get(keyOf(rangeOf(encoding)));
+    return this.#known.get(keyOf(rangeOf(encoding)))?.get(constant.holder);
   }
 
   /** Reads what is not known yet. */
@@ -121,19 +122,19 @@ class Ranges {
     const total = jobs.reduce((sum, { source }) => sum + source.length, 0);
     const found = await computeParameters(jobs, pool, (bytes) => onBytes(bytes, total));
     for (const [i, { holder, key }] of missing.entries()) {
-      const known = this.#known.get(holder) ?? new Map<string, WeightParameters>();
-      this.#known.set(holder, known.set(key, found[i]!));
+      const known = this.#known.get(key) ?? new Map<Constant['holder'], WeightParameters>();
+      this.#known.set(key, known.set(holder, found[i]!));
     }
   }
 
   #missing(encoded: readonly Encoded[]): { holder: Constant['holder']; key: string; range: WeightJob }[] {
-    const seen = new Map<Constant['holder'], Set<string>>();
+    const seen = new Map<string, Set<Constant['holder']>>();
     return encoded.flatMap(({ constant: { holder }, encoding }) => {
       const range = rangeOf(encoding);
       const key = keyOf(range);
-      const keys = seen.get(holder) ?? new Set(this.#known.get(holder)?.keys());
-      if (keys.has(key)) return [];
-      seen.set(holder, keys.add(key));
+      const holders = seen.get(key) ?? new Set<Constant['holder']>();
+      if (holders.has(holder) || this.#known.get(key)?.has(holder)) return [];
+      seen.set(key, holders.add(holder));
       return [{ holder, key, range }];
     });
   }

@@ -146,7 +146,7 @@ describe('plan', () => {
     const result = await quantize({ model: file, dryRun: true }, { log });
     expect(readdirSync(folder)).toEqual(['model.onnx']);
     expect(result).toMatchObject({ nodesQuantized: 3, root: '', data: '', report: '' });
-    expect(lines.join('\n')).toBe(result.table);
+    expect(lines.join('\n')).toBe(planText(result.plan));
   });
 });
 

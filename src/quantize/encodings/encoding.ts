@@ -3,7 +3,8 @@ import type { StreamJob, WeightJob, WeightParameters } from '../stream/index.ts'
 
 /**
  * A way to hold the elements of one FLOAT constant in fewer bytes, and the only place that knows its data types, shapes
- * and bytes: who plans and who streams asks it. One object for one constant; nothing in it changes.
+ * and bytes: who plans and who streams asks it. One object for one constant; nothing in it changes. It holds the source and
+ * how it is encoded; all else is worked out when asked, as models may have weights by the ten thousand.
  */
 export interface Encoding {
   /** Family, for whoever has to know whether what is there will do: `integer8`, `float16`, `blocks`. */

@@ -81,7 +81,7 @@ export class Constants {
   #add(constant: FloatConstant, encoding: Encoding): Encoded {
     const names = encoding.names(constant.name);
     const tensorOf = (name: string, { dtype, dims }: { dtype: number; dims: readonly number[] }) =>
-      makeTensor(this.#model.unique(name), dtype, dims, new Uint8Array());
+      makeTensor(this.#model.unique(name), dtype, dims, NOTHING_YET);
     const data = tensorOf(names.data, encoding.data);
     const parameters = encoding.parameters.map((parameter) => {
       return { parameter, tensor: tensorOf(names[parameter.holds]!, parameter) };
@@ -117,12 +117,7 @@ export class Constants {
     if (byHand || axis === -1) return dequantizeByHand(entry, name, graph);
     const spread = entry.parameters.slice().map(({ parameter, tensor }) => {
       const shaped = broadcast(parameter);
-      const copy = makeTensor(
-        this.#model.unique(`${tensor.name}_broadcast`),
-        shaped.dtype,
-        shaped.dims,
-        new Uint8Array(),
-      );
+      const copy = makeTensor(this.#model.unique(`${tensor.name}_broadcast`), shaped.dtype, shaped.dims, NOTHING_YET);
       entry.parameters.push({ parameter: shaped, tensor: copy });
       graph.addInitializer(copy);
       return copy.name;
@@ -134,3 +129,6 @@ export class Constants {
     return this.#model.graph(scope);
   }
 }
+
+/** In place of bytes that are known once the weights are read. */
+const NOTHING_YET = new Uint8Array();

@@ -1,6 +1,6 @@
 import { makeNode } from '../../../model/index.ts';
 import type { Encoding } from '../../encodings/encoding.ts';
-import { type Integer8, integer8 } from '../../encodings/integer8.ts';
+import { Integer8 } from '../../encodings/integer8.ts';
 import type { Place } from '../../values/place.ts';
 import type { Encoded, FloatConstant, QuantizedValue } from '../../values/value.ts';
 import type { DynamicWeights } from './form.ts';
@@ -28,7 +28,7 @@ export function weight(name: string, place: Place, settings: DynamicWeights, req
   const { target = settings.type, axis, permutation, stacked } = request;
   const { symmetric = settings.symmetric[target], reduceRange = settings.reduceRange } = request;
   const constant = floatConstant(name, place);
-  const encoding = integer8(constant.ref, {
+  const encoding = new Integer8(constant.ref, {
     target,
     symmetric,
     reduceRange,
@@ -37,7 +37,8 @@ export function weight(name: string, place: Place, settings: DynamicWeights, req
     ...(stacked ? { layout: 'stack' } : {}),
   });
   const accepts = request.accepts ?? ((have) => have === null || JSON.stringify(have) === JSON.stringify(axis));
-  const willDo = (have: Encoding) => isInteger8(have) && have.permuted === encoding.permuted && accepts(have.axis);
+  const willDo = (have: Encoding) =>
+    have instanceof Integer8 && have.permuted === encoding.permuted && accepts(have.axis);
   return place.encode(constant, encoding, willDo);
 }
 
@@ -85,8 +86,4 @@ function floatConstant(name: string, place: Place): FloatConstant {
   const constant = place.constant(name);
   if (!constant) throw new Error(`${name} is no FLOAT constant`);
   return constant;
-}
-
-function isInteger8(encoding: Encoding): encoding is Integer8 {
-  return encoding.kind === 'integer8';
 }

@@ -6,7 +6,7 @@ import {
   makeNode,
   operatorKey,
 } from '../../../model/index.ts';
-import { float16 } from '../../encodings/float16.ts';
+import { Float16 } from '../../encodings/float16.ts';
 import type { Place } from '../../values/place.ts';
 import type { NodeForm } from '../method.ts';
 import { constantWeights } from '../site.ts';
@@ -64,7 +64,7 @@ class Halves {
   /** The FLOAT16 form of a FLOAT value: what is there, a constant's encoding, or a Cast where the value is made. */
   of(name: string, place: Place): string {
     const constant = place.constant(name);
-    if (constant) return place.encode(constant, float16(constant.ref), ({ kind }) => kind === 'float16').q;
+    if (constant) return place.encode(constant, new Float16(constant.ref), ({ kind }) => kind === 'float16').q;
     const home = place.home(name);
     const known = this.#in(home).get(name);
     if (known !== undefined) return known;

@@ -11,7 +11,7 @@ import {
   operatorKey,
 } from '../../../model/index.ts';
 import { fixedInteger8, fixedInteger32, isFixedInteger8 } from '../../encodings/fixed.ts';
-import { integer8 } from '../../encodings/integer8.ts';
+import { Integer8 } from '../../encodings/integer8.ts';
 import { dequantizeLinear } from '../../values/dequantize.ts';
 import type { Place } from '../../values/place.ts';
 import { isFloat, type QuantizedValue } from '../../values/value.ts';
@@ -283,7 +283,7 @@ class Emitter {
     if (known) return known;
     const constant = this.#place.constant(name)!;
     const { type } = [...this.#recipe.grids.values()][0]!;
-    const encoding = integer8(constant.ref, { target: type, symmetric: false, reduceRange: false, axis: null });
+    const encoding = new Integer8(constant.ref, { target: type, symmetric: false, reduceRange: false, axis: null });
     const float = this.#dequantize(
       this.#place.encode(
         constant,

@@ -1,6 +1,6 @@
 import { DataType, intAttribute, makeNode } from '../../../model/index.ts';
-import { float16 } from '../../encodings/float16.ts';
-import { integer8 } from '../../encodings/integer8.ts';
+import { Float16 } from '../../encodings/float16.ts';
+import { Integer8 } from '../../encodings/integer8.ts';
 import type { IntegerWeights } from '../../options.ts';
 import type { StoredForm } from '../method.ts';
 import { constantWeights, incompleteness, operatorWeights, weightsRefusal } from '../site.ts';
@@ -23,7 +23,7 @@ export function storedInteger8({ type, symmetric, perChannel }: IntegerWeights):
       return refusal === undefined ? { becomes: 'stored INT8, FP32 once loaded' } : { refusal };
     },
     encode: ({ ref }, axis) =>
-      integer8(ref, {
+      new Integer8(ref, {
         target: type,
         symmetric: symmetric[type],
         reduceRange: false,
@@ -57,7 +57,7 @@ export const storedFloat16: StoredForm = {
     const refusal = weights.length === 0 ? 'reads no constant' : (incompleteness(site) ?? weightsRefusal(weights));
     return refusal === undefined ? { becomes: 'stored FP16, FP32 once loaded' } : { refusal };
   },
-  encode: ({ ref }) => float16(ref),
+  encode: ({ ref }) => new Float16(ref),
   restore({ constant: { name }, q }, { graph }) {
     graph.emit(castToFloat(q, name, graph.unique(`${name}_Cast`)));
   },

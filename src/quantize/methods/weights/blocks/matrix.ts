@@ -11,7 +11,7 @@ import {
   operatorKey,
   producerOf,
 } from '../../../../model/index.ts';
-import { type BlockOptions, type Blocks, blocks, sameBlocks } from '../../../encodings/blocks.ts';
+import { type BlockOptions, Blocks, sameBlocks } from '../../../encodings/blocks.ts';
 import type { Place } from '../../../values/place.ts';
 import { type Encoded, isFloat } from '../../../values/value.ts';
 import type { Weight } from '../../method.ts';
@@ -75,7 +75,7 @@ export function encodeMatrix(
   { layout, rounding }: Pick<BlockOptions, 'layout' | 'rounding'>,
 ): Encoded {
   if (!isFloat(constant)) throw new Error(`${constant.name} is no FLOAT constant`);
-  const wanted = blocks(constant.ref, { ...settings, along, layout, rounding });
+  const wanted = new Blocks(constant.ref, { ...settings, along, layout, rounding });
   return place.encode(constant, wanted, (have) => sameBlocks(have, wanted));
 }
 

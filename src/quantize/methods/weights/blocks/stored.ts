@@ -1,5 +1,5 @@
 import { constantBehind, intAttribute, makeNode, operatorKey } from '../../../../model/index.ts';
-import { blocks } from '../../../encodings/blocks.ts';
+import { Blocks } from '../../../encodings/blocks.ts';
 import { WIDEST_BLOCK } from '../../../stream/index.ts';
 import type { StoredForm } from '../../method.ts';
 import { incompleteness } from '../../site.ts';
@@ -32,7 +32,7 @@ export function storedBlocks({ bits, block, symmetric }: BlockWeights): StoredFo
       return { becomes: `stored INT${bits} in blocks, dequantized before its products` };
     },
     encode: ({ ref }) =>
-      blocks(ref, {
+      new Blocks(ref, {
         along: 'columns',
         layout: 'source',
         rounding: 'apart',
