@@ -294,7 +294,7 @@ describe('promote with a real service', () => {
     await site.receipts();
     await site.serve();
     const command = `"${process.execPath}" -e 0`;
-    const result = await promote(options({ ...site.service, restartCommand: command, healthTimeout: 1 }), remember());
+    const result = await promote(options({ ...site.service, restartCommand: command, healthTimeout: 3 }), remember());
     expect(result.failures[0]).toMatch(/is 'models\/onnx\/agi_audio_core.onnx' where '.*int8.onnx' is expected/);
     expect(result.failures[1]).toMatch(/healthy on it/);
   });

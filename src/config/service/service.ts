@@ -65,6 +65,8 @@ export interface Service {
 }
 
 const ASK_TIMEOUT_MS = 10_000;
+/** The last question has this long too: cut shorter, it would put "no answer" in the place of what a busy service says. */
+const LEAST_ASK_MS = 1000;
 /** A service that misses one answer is busy; one that misses three in a row is not stable. */
 const WATCH_MISSES = 3;
 
@@ -102,7 +104,7 @@ export function openService(options: ServiceOptions): Service {
       let reported: string | undefined;
       let attempts = 0;
       for (let pause = 100; ; pause = Math.min(pause * 1.5, 1000)) {
-        answer = await ask(accepted, Math.min(ASK_TIMEOUT_MS, Math.max(left(), 100)), context);
+        answer = await ask(accepted, Math.min(ASK_TIMEOUT_MS, Math.max(left(), LEAST_ASK_MS)), context);
         reported = answer.reported ?? reported;
         attempts++;
         if (context.stop.aborted) answer = { ok: false, detail: reasonOf(context.stop) };

@@ -79,7 +79,7 @@ export async function makeSite(configText?: string, models: 'real' | 'small' = '
         restartCommand: command.map((part) => `"${part}"`).join(' '),
         healthUrl: url,
         healthJsonPath: 'models.audio_omni.model_path',
-        healthTimeout: 20,
+        healthTimeout: 120,
       };
       await runProcess(command[0]!, command.slice(1));
       for (let i = 0; i < 2400 && (await site.health()) === undefined; i++) await new Promise((r) => setTimeout(r, 50));
