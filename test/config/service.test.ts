@@ -107,7 +107,7 @@ describe('a health answer can do no harm', () => {
     expect((await site.history()).map(({ action }) => action)).toEqual(['revert']);
   });
 
-  it('nor in a process of its own: it ends with exit 1 and a sentence', { timeout: 120_000 }, async () => {
+  it('nor in a process of its own: it ends with exit 1 and a sentence', async () => {
     site = await makeSite();
     await site.receipts();
     const before = await site.text();
@@ -290,9 +290,7 @@ describe('how long health is waited for', () => {
 });
 
 describe('a rollback keeps its target', () => {
-  it('that comes up late: the first press fails loudly, and the next one finishes it', {
-    timeout: 120_000,
-  }, async () => {
+  it('that comes up late: the first press fails loudly, and the next one finishes it', async () => {
     site = await makeSite();
     await site.receipts();
     await site.serve();
@@ -316,7 +314,7 @@ describe('a rollback keeps its target', () => {
     expect((await site.history()).map(({ action }) => action)).toEqual(['promote', 'rollback', 'proof', 'proof']);
   });
 
-  it('that is cancelled, or pressed twice at once', { timeout: 120_000 }, async () => {
+  it('that is cancelled, or pressed twice at once', async () => {
     site = await makeSite();
     await site.receipts();
     await site.serve();
@@ -345,9 +343,7 @@ describe('a rollback keeps its target', () => {
 describe('a promotion gives way', () => {
   const state = () => path.join(site.root, 'config/.model-promotion');
 
-  it('while its restart hangs: the rollback has the lock within seconds, and writes once', {
-    timeout: 120_000,
-  }, async () => {
+  it('while its restart hangs: the rollback has the lock within seconds, and writes once', async () => {
     site = await makeSite();
     await site.receipts();
     await site.serve();
@@ -382,7 +378,7 @@ describe('a promotion gives way', () => {
     expect(existsSync(path.join(state(), 'journal-sarai.yaml.json'))).toBe(false);
   });
 
-  it('one that does not let go is killed by its lock', { timeout: 120_000 }, async () => {
+  it('one that does not let go is killed by its lock', async () => {
     site = await makeSite();
     await site.receipts();
     await mkdir(state(), { recursive: true });

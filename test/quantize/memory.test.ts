@@ -24,7 +24,6 @@ process.stdout.write(JSON.stringify({ peak, nodes: result.nodesQuantized }));
 
 it.runIf(process.platform === 'linux')(
   'quantizes 1 GB of external weights, half of them transposed, within 128 MiB',
-  { timeout: 120_000 },
   async () => {
     const folder = temp();
     const count = 16;

@@ -40,7 +40,7 @@ function widthOf(html: string): number {
 describe.skipIf(!hasChromium)('report.html in a window of 360 pixels', () => {
   const all = Object.values(sampleReceipts());
 
-  it('is no wider, whatever the names', { timeout: 120_000 }, () => {
+  it('is no wider, whatever the names', () => {
     expect(widthOf(htmlReport(all))).toBe(360);
     const long = 'encoder_layers_0_self_attention_'.repeat(8);
     const named = all.map((receipt) => ({

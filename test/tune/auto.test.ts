@@ -136,7 +136,7 @@ describe('auto on convolutions of which static loses channels', () => {
     source = saveModel(folder, unevenConvolutions());
     options = { model: source, calibrationData: samples(folder, 12, [1, 4, 24, 24]), prefer: 'size', ...anyTime };
     result = await auto(options, context);
-  }, 240_000);
+  });
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -204,7 +204,7 @@ describe('auto on convolutions of which static loses channels', () => {
     expect(spent!.trial.similarity).toBeGreaterThan(0.98);
     expect(spent!.given.map(({ nodes, as }) => [nodes, as])).toEqual([[['conv2'], 'keep']]);
     expect(spent!.trial.nodesQuantized).toBe(3);
-  }, 240_000);
+  });
 });
 
 describe('auto on a transformer', () => {
@@ -218,7 +218,7 @@ describe('auto on a transformer', () => {
     expect(findings.trials.map(({ form }) => form)).toContain('weight-only, 4 bits');
     expect(findings.final.similarity).toBeGreaterThan(0.98);
     expect((await replayed(source, overrides, findings.replay)).equals(readFileSync(made))).toBe(true);
-  }, 240_000);
+  });
 });
 
 describe('auto on a published model', () => {
@@ -228,7 +228,7 @@ describe('auto on a published model', () => {
     const { findings } = await auto({ ...options, ...anyTime }, context);
     expect(findings.final.similarity).toBeGreaterThan(0.98);
     expect(findings.trials.find(({ verdict }) => verdict === 'chosen')!.sizeRatio).toBeLessThan(0.45);
-  }, 240_000);
+  });
 });
 
 describe('bad input is one sentence', () => {
