@@ -109,7 +109,7 @@ function writeNpy(file: string, dims: number[], data: Uint8Array) {
 
 const context: AutoContext = { log: silentLog };
 /** Times of so small models on whatever machine say nothing: no gate here. */
-const anyTime = { maxSlowdown: 1000, maxSeconds: 120, threads: 1 };
+const anyTime = { maxSlowdown: 1000, maxSeconds: 240, threads: 1 };
 
 async function replayed(source: string, overrides: string, replay: Record<string, string>) {
   const output = path.join(temp(), path.basename(overrides).replace('.overrides.yaml', '.onnx'));
@@ -270,7 +270,7 @@ async function withBench<T>(folder: string, options: AutoOptions, body: (bench: 
         scorers: { choose, confirm: choose, final: choose },
         journal,
         folder,
-        maxSeconds: 120,
+        maxSeconds: 240,
         threads: 1,
         seed: 0,
         log: silentLog,
