@@ -4,6 +4,7 @@ import {
   type RuntimeLocation,
   type Session,
   type SessionHost,
+  type SessionOptions,
   startHost,
 } from '../runtime/index.ts';
 import type { CompareContext } from './options.ts';
@@ -21,13 +22,16 @@ export interface Execution extends Pick<CompareContext, 'log' | 'signal'> {
 }
 
 /** Loads a model in a process of its own, or in one that was started ahead. Throws `SessionError`. */
-export function openModel(
+export function openModel(execution: Execution, model: string, host?: SessionHost): Promise<Session> {
+  return openSession({ ...sessionOptions(execution, model), ...(host ? { host } : {}) });
+}
+
+/** How the model is loaded. */
+export function sessionOptions(
   { runtime, provider = 'auto', threads, timeoutSeconds = 600, log, signal }: Execution,
   model: string,
-  host?: SessionHost,
-): Promise<Session> {
-  return openSession({
-    ...(host ? { host } : {}),
+): SessionOptions {
+  return {
     model,
     runtime,
     provider,
@@ -35,7 +39,7 @@ export function openModel(
     timeoutMs: timeoutSeconds * 1000,
     log,
     ...(signal ? { signal } : {}),
-  });
+  };
 }
 
 /** A process for each model, started before it is known whether they can be compared: they take a while. */

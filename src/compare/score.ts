@@ -12,10 +12,11 @@ import {
   resolveRuntime,
   type Samples,
   SessionError,
+  timeNodes,
   withScratch,
 } from '../runtime/index.ts';
 import { type Diagnosis, diagnose, type Ranking } from './diagnosis/index.ts';
-import { type Execution, openModel } from './execution.ts';
+import { type Execution, openModel, sessionOptions } from './execution.ts';
 import { type Figures, type OutputFigures, outputFigures, overallFigures } from './figures.ts';
 import { fitsTogether } from './fit.ts';
 import type { RowsOptions } from './logits.ts';
@@ -85,12 +86,16 @@ export interface Scorer {
    * @throws InputError for a model that does not load or run
    */
   time(model: string | Model, options: Pick<SpeedOptions, 'maxSeconds' | 'limits' | 'seed'>): Promise<Pace>;
+  /** Time of each node of the reference as the runtime runs it, µs (see `timeNodes`), on the first sample. */
+  nodeTimes(): Promise<Map<string, number>>;
   /** Ranks the model's layers by the error that they introduce (see `diagnose`), on the first few samples. */
   diagnose(model: string | Model, options: { rankBy: Ranking; maxSeconds: number }): Promise<Diagnosis>;
 }
 
 /** Samples that layers are ranked on: an odd number, so that the median is one of them. */
 const DIAGNOSED_SAMPLES = 3;
+/** Inferences whose nodes are timed. */
+const PROFILED_RUNS = 4;
 
 /** How alike these two models are on these samples. Nothing is written but spooled outputs, which are gone afterwards. */
 export async function score(model: string | Model, options: ScoreOptions): Promise<Score> {
@@ -174,6 +179,13 @@ class OneReference implements Scorer {
       } finally {
         await stage.close();
       }
+    });
+  }
+
+  async nodeTimes(): Promise<Map<string, number>> {
+    return this.#inFolder(this.#reference, async (folder) => {
+      const options = sessionOptions({ ...this.#execution, provider: 'cpu' }, this.#reference.path);
+      return timeNodes(options, await this.#samples.get(0), PROFILED_RUNS, path.join(folder, 'profile'));
     });
   }
 

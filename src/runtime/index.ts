@@ -51,6 +51,7 @@ export {
   type SessionHost,
   type SessionOptions,
   startHost,
+  timeNodes,
   timingStatistics,
 } from './session.ts';
 export { coefficientOfVariation, mean, median, percentile, robustVariation } from './statistics.ts';

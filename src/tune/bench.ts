@@ -2,12 +2,12 @@ import { stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { Ranking, Score, Scorer, Subject } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
-import { labelOf } from '../model/index.ts';
+import { addressOf, labelOf } from '../model/index.ts';
 import { type QuantizeResult, quantize } from '../quantize/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import { withScratch } from '../runtime/index.ts';
 import { type Candidate, nameOf, type Recipe } from './candidates.ts';
-import type { Check, Journal, Measured, Proposal, Proposals, Trial } from './journal.ts';
+import type { Check, Journal, Measured, Proposal, Proposals, Times, Trial } from './journal.ts';
 
 /** The time that a search may take is used up. */
 export class OutOfTime extends Error {}
@@ -54,17 +54,23 @@ export class Bench {
     const { journal, scorers, source, log } = this.#options;
     const name = nameOf(recipe);
     const known = journal.get('trial', name);
-    if (known && (known.refused !== null || known.slowdown || !timed)) return this.#take({ ...known, form });
+    if (known && (known.refused !== null || known.slowdown || known.nodesQuantized === 0 || !timed)) {
+      return this.#take({ ...known, form });
+    }
     this.#assertTime(0);
     const started = performance.now();
     const seconds = () => (performance.now() - started) / 1000;
-    const trial = await this.#made(recipe, async (file, result): Promise<Trial> => {
-      const size = await sizeOf([file, result.data]);
+    const trial = await this.#made(recipe, async (file, { root, data, nodesQuantized }): Promise<Trial> => {
+      const size = await sizeOf([file, data]);
       this.#assertTime(seconds());
-      const scored = known ?? scoreOf(await scorers.choose.score(file), size / source.size);
-      if (timed) this.#assertTime(seconds());
-      const pace = timed ? await this.#paceOf(file) : { slowdown: null, residentBytes: null };
-      const made = { root: result.root, size, nodesQuantized: result.nodesQuantized };
+      // Another recipe may have come to the same bytes.
+      const same = known ?? this.trials.find((each) => each.root === root);
+      const scored = same ?? scoreOf(await scorers.choose.score(file), size / source.size);
+      // What quantizes nothing is no choice, however fast.
+      const wanted = timed && nodesQuantized > 0 && !same?.slowdown;
+      if (wanted) this.#assertTime(seconds());
+      const pace = wanted ? await this.#paceOf(file) : paceIn(same);
+      const made = { root, size, nodesQuantized };
       return { ...scored, ...pace, ...made, kind: 'trial', name, form, refused: null, seconds: seconds() };
     }).catch((error: unknown): Trial => {
       if (!(error instanceof InputError) || this.#options.signal?.aborted) throw error;
@@ -101,6 +107,7 @@ export class Bench {
       return known.layers;
     }
     this.#assertTime(0);
+    const shares = await this.#timeShares();
     const started = performance.now();
     const layers = await this.#made(recipe, async (file, { plan }) => {
       const limit = Math.max(5, Math.min(60, maxSeconds / 10));
@@ -118,13 +125,37 @@ export class Bench {
         const nodes = left.filter((node) => bytesOf(node) > 0);
         const others = left.filter((node) => bytesOf(node) === 0);
         const bytes = nodes.reduce((sum, node) => sum + bytesOf(node), 0);
-        return [{ nodes, others, operators, error: relativeError, channelSimilarity, bytes }];
+        const time = left.reduce((sum, node) => sum + (shares[node] ?? 0), 0);
+        return [{ nodes, others, operators, error: relativeError, channelSimilarity, bytes, time }];
       });
     });
     const entry: Proposals = { kind: 'diagnosis', name, layers, seconds: (performance.now() - started) / 1000 };
     await journal.add(entry);
     this.#spent += entry.seconds;
     return layers;
+  }
+
+  /** What part of an inference of the source each node takes. */
+  async #timeShares(): Promise<Record<string, number>> {
+    const { journal, scorers, source } = this.#options;
+    const known = journal.get('times', 'source');
+    if (known) {
+      this.#spent += known.seconds;
+      return known.shares;
+    }
+    const started = performance.now();
+    const times = await scorers.choose.nodeTimes();
+    const all = [...times.values()].reduce((sum, time) => sum + time, 0) || 1;
+    const shares: Record<string, number> = {};
+    for (const node of source.model.proto.graph!.node) {
+      const names = [node.name, ...node.output.flatMap((output) => [output, `${output}_nchwc`])];
+      const time = names.reduce((sum, name) => sum + (times.get(name) ?? 0), 0);
+      if (time > 0) shares[addressOf(node)] = time / all;
+    }
+    const entry: Times = { kind: 'times', name: 'source', shares, seconds: (performance.now() - started) / 1000 };
+    await journal.add(entry);
+    this.#spent += entry.seconds;
+    return shares;
   }
 
   /** Makes a model in a folder of its own, which is removed afterwards. */
@@ -185,6 +216,11 @@ export class Bench {
     );
   }
 }
+
+const paceIn = (same: Trial | undefined): Pick<Measured, 'slowdown' | 'residentBytes'> => ({
+  slowdown: same?.slowdown ?? null,
+  residentBytes: same?.residentBytes ?? null,
+});
 
 /** Not an `InputError`, which a trial takes for a form that cannot be made; `auto` makes it one. */
 export class DiskFull extends Error {}

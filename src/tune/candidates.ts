@@ -18,8 +18,8 @@ const BLOCKS_BYTES = 256 * 1024;
 const BLOCKS_SHARE = 0.5;
 
 /**
- * The recipes that are tried on the whole model, in this order: FLOAT nodes with weights of fewer bits, dynamic, static
- * where there is calibration data, and the graph that is only folded, which shows what folding alone gives.
+ * The recipes that are tried on the whole model, in this order: static where there is calibration data, dynamic, weights
+ * of fewer bits alone, those of the graph that `static` has folded, which may be faster than FLOAT.
  * @param calibrationCount samples to calibrate on; undefined: all
  */
 export function candidatesOf(options: AutoOptions, model: Model, calibrationCount: number | undefined): Candidate[] {
@@ -43,10 +43,14 @@ export function candidatesOf(options: AutoOptions, model: Model, calibrationCoun
   const observed: Recipe = { method: 'static', fold, dims, ranges, ...calibration, ...weights };
   candidates.unshift({ form: 'static', recipe: observed });
   if (fold !== false) {
-    const float: Overrides = { '*': 'keep' };
-    candidates.push({ form: 'FLOAT, folded', recipe: { ...observed, overrides: float, allowNothing: true } });
+    candidates.push({ form: 'weight-only, folded', recipe: withRest(observed, { method: 'weight-only', bits: 8 }) });
   }
   return candidates;
+}
+
+/** The recipe with one way for all nodes of which the user says nothing. */
+function withRest(recipe: Recipe, rest: Overrides[string]): Recipe {
+  return { ...recipe, overrides: { '*': rest, ...recipe.overrides } };
 }
 
 /** The recipe with further overrides. */

@@ -1,6 +1,6 @@
 import type { Overrides } from '../quantize/index.ts';
 import { type Bench, OutOfTime } from './bench.ts';
-import { type Candidate, withOverrides } from './candidates.ts';
+import { type Candidate, type Recipe, withOverrides } from './candidates.ts';
 import { gapOf, lacksOf } from './gates.ts';
 import type { Proposal, Trial } from './journal.ts';
 import type { Gates } from './options.ts';
@@ -13,10 +13,11 @@ export interface GivenBack {
   operators: string[];
   /** `keep`: FLOAT; `weight-only`: computed in FLOAT from weights of 8 bits. */
   as: 'keep' | 'weight-only';
-  /** The error that it introduced, and its FP32 bytes. */
+  /** The error that it introduced, its FP32 bytes, and its share of the time of an inference in FP32. */
   error: number;
   channelSimilarity: number | null;
   bytes: number;
+  time: number;
 }
 
 /** A candidate with what was given back of it. */
@@ -29,7 +30,7 @@ export interface Found extends Candidate {
 const WORTH_STORING = 4096;
 /** Giving back has to bring a candidate this much nearer to its limits, or it is no use. */
 const NEARER = 0.995;
-/** Part of the weights that an otherwise free layer is taken to save: nothing is for nothing. */
+/** Part of the time or the weights that an otherwise free layer is taken to save: nothing is for nothing. */
 const FREE_SHARE = 0.02;
 /** Layers that are tried once more in the end. */
 const RETRIED = 8;
@@ -71,6 +72,7 @@ async function round(found: Found, start: Found, bench: Bench, gates: Gates): Pr
   const proposed = await bench.proposals(found, rankingOf(found.trial, gates));
   const proposals = ranked(
     proposed.filter(({ nodes, others }) => ![...nodes, ...others].some((node) => said.has(node))),
+    start.recipe,
   );
   let step = 1;
   for (let next = 0; next < proposals.length && gapOf(current.trial, gates) > 0; ) {
@@ -127,18 +129,19 @@ function waysOf({ recipe, given }: Found, batch: readonly Proposal[]): GivenBack
 }
 
 function givenBack(
-  { nodes, others, operators, error, channelSimilarity, bytes }: Proposal,
+  { nodes, others, operators, error, channelSimilarity, bytes, time }: Proposal,
   as: GivenBack['as'],
 ): GivenBack {
   const way = bytes >= WORTH_STORING ? as : 'keep';
-  return { nodes, others, operators, as: way, error, channelSimilarity, bytes };
+  return { nodes, others, operators, as: way, error, channelSimilarity, bytes, time };
 }
 
-/** By the harm of a layer for what it saves, which its bytes stand for. */
-function ranked(proposals: readonly Proposal[]): Proposal[] {
+/** By the harm of a layer for what it saves: its time, or its weights where nothing computes in fewer bits. */
+function ranked(proposals: readonly Proposal[], { method }: Recipe): Proposal[] {
   const all = proposals.reduce((sum, { bytes }) => sum + bytes, 0) || 1;
-  const score = ({ error, channelSimilarity, bytes }: Proposal) =>
-    (error ** 2 + (1 - (channelSimilarity ?? 1))) / (FREE_SHARE + bytes / all);
+  const saved = ({ bytes, time }: Proposal) => (method === 'weight-only' ? bytes / all : time);
+  const score = (proposal: Proposal) =>
+    (proposal.error ** 2 + (1 - (proposal.channelSimilarity ?? 1))) / (FREE_SHARE + saved(proposal));
   return [...proposals].sort(
     (a, b) => score(b) - score(a) || ([...a.nodes, ...a.others][0]! < [...b.nodes, ...b.others][0]! ? -1 : 1),
   );

@@ -43,6 +43,15 @@ export interface Check extends Measured {
   seconds: number;
 }
 
+/** Where the time of the source goes. */
+export interface Times {
+  kind: 'times';
+  name: string;
+  /** Shares of an inference, by the names that overrides know; what has no owner is left out. */
+  shares: Record<string, number>;
+  seconds: number;
+}
+
 /** What may be given back of a candidate, the best first. */
 export interface Proposals {
   kind: 'diagnosis';
@@ -62,12 +71,14 @@ export interface Proposal {
   channelSimilarity: number | null;
   /** Bytes of its weights in FP32. */
   bytes: number;
+  /** Its share of the time of an inference in FP32. */
+  time: number;
 }
 
-export type Entry = Trial | Check | Proposals;
+export type Entry = Trial | Check | Proposals | Times;
 
-const KINDS: readonly unknown[] = ['trial', 'confirm', 'final', 'diagnosis'];
-const SCHEMA = 1;
+const KINDS: readonly unknown[] = ['trial', 'confirm', 'final', 'diagnosis', 'times'];
+const SCHEMA = 2;
 
 /**
  * What a search has found so far, a line each in a JSON Lines file: a search that was interrupted finds it there and goes
@@ -115,5 +126,6 @@ const idOf = ({ kind, name }: Entry) => `${kind} ${name}`;
 function isEntry(value: unknown): value is Entry {
   if (!isJsonObject(value) || !KINDS.includes(value.kind) || typeof value.name !== 'string') return false;
   if (typeof value.seconds !== 'number') return false;
+  if (value.kind === 'times') return isJsonObject(value.shares);
   return value.kind === 'diagnosis' ? Array.isArray(value.layers) : typeof value.similarity === 'number';
 }

@@ -112,15 +112,16 @@ function addSearch(section: Section, { sentence, overrides, trials, given, final
   if (back.length === 0) return;
   section.tables.push({
     title: 'Layers given back, and why',
-    head: ['nodes', 'as', 'error', 'channel-similarity', 'FP32 bytes'],
+    head: ['nodes', 'as', 'error', 'channel-similarity', 'FP32 bytes', 'of the time in FP32'],
     rows: back.map((layer) => [
       [layer.nodes, layer.others].flatMap((names) => (Array.isArray(names) ? names.map(textOf) : [])).join(', '),
       textOf(layer.as) === 'keep' ? 'FP32' : 'FP32 from 8-bit weights',
       number(numberOf(layer.error) ?? 0),
       numberOf(layer.channelSimilarity) === undefined ? '' : number(numberOf(layer.channelSimilarity)!),
       bytes(numberOf(layer.bytes) ?? 0),
+      numberOf(layer.time) === undefined ? '' : `${number(100 * numberOf(layer.time)!)} %`,
     ]),
-    numeric: [2, 3, 4],
+    numeric: [2, 3, 4, 5],
     code: [0],
   });
 }
