@@ -165,7 +165,7 @@ const threads = {
 } as const;
 const cache = {
   "type": "boolean",
-  "description": "Keep what a method decides after measuring in the cache service, by SHA-256 of model, samples, all options and tool version. Models are never cached. Does nothing for dynamic, weight-only and fp16.",
+  "description": "Keep what method static measures in the cache service, by SHA-256 of model, samples, all options, runtime and tool version. Models are never cached. Does nothing for other methods.",
   "default": "false"
 } as const;
 const ort_path = {

@@ -16,9 +16,9 @@ import type { Inputs } from './inputs.ts';
 
 /** FP32 model → INT8 model, or only the plan of it. */
 export const quantize: Action<'quantize'> = async (inputs, context) => {
-  if (inputs.cache) {
+  if (inputs.cache && inputs.method !== 'static') {
     context.log.info(
-      `Input "cache" does nothing for method ${inputs.method}: decisions are cached, models never, and it takes none.`,
+      `Input "cache" does nothing for method ${inputs.method}: what is measured is cached, models never, and it measures nothing that is kept.`,
     );
   }
   const { cache, log } = context;

@@ -14,6 +14,7 @@ import {
 } from '../receipt/index.ts';
 import {
   availableMemory,
+  digestSamples,
   environment,
   resolveRuntime,
   type Samples,
@@ -34,7 +35,6 @@ import { measureAgainstStored, measureSpeed, type Speed, type SpeedOptions } fro
 import { type Side, type SideRecord, Stage } from './stage.ts';
 import {
   assertSameSignature,
-  digestSamples,
   readSubject,
   type Subject,
   type Subjects,

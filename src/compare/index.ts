@@ -10,4 +10,4 @@ export type { AxisFigures, Channel } from './metrics/channels.ts';
 export type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 export { type Pace, type Score, type ScoreOptions, type Scorer, score, withScorer } from './score.ts';
 export type { Speed } from './speed.ts';
-export { digestSamples, readSubject, type Subject, samplesFor } from './subjects.ts';
+export { readSubject, type Subject, samplesFor } from './subjects.ts';

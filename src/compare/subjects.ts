@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { InputError } from '../errors.ts';
 import { type SettleContext, settleInputs } from '../inputs/index.ts';
 import {
@@ -68,19 +67,6 @@ export async function samplesFor(
     ...given,
     ...(settled ? { settled } : {}),
   });
-}
-
-/** SHA-256 over all samples, names and shapes included, lower-case hex. */
-export async function digestSamples(samples: Samples): Promise<string> {
-  const hash = createHash('sha256');
-  for (let index = 0; index < samples.length; index++) {
-    const feeds = await samples.get(index);
-    for (const name of Object.keys(feeds).sort()) {
-      const { dtype, dims, data } = feeds[name]!;
-      hash.update(JSON.stringify([index, name, dtype, dims])).update(data);
-    }
-  }
-  return hash.digest('hex');
 }
 
 /** Symbolic sizes that the samples settle, by name. */

@@ -1,13 +1,4 @@
-export {
-  type DecisionInputs,
-  type DecisionStore,
-  type Decisions,
-  decisionKey,
-  formatDecisions,
-  MAX_DECISIONS_BYTES,
-  type NodeOverride,
-  parseDecisions,
-} from './cached.ts';
+export { type DecisionStore, MAX_DECISIONS_BYTES, type Shared } from './cached.ts';
 export { type RefusedWeight, refusedWeights } from './check-values.ts';
 export type { MethodName, Override, Overrides, QuantizeOptions } from './options.ts';
 export { formatOverrides, parseOverrides, readOverrides } from './overrides.ts';

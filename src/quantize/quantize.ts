@@ -33,7 +33,7 @@ import {
   writeReceipt,
 } from '../receipt/index.ts';
 import { availableMemory, environment, withScratch } from '../runtime/index.ts';
-import type { DecisionStore } from './cached.ts';
+import { type DecisionInputs, type DecisionStore, decisionKey, type Shared } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
 import { methodOf } from './methods/registry.ts';
 import type { QuantizeOptions } from './options.ts';
@@ -63,6 +63,8 @@ export interface QuantizeContext extends InputContext {
   availableMemory?: (() => number) | undefined;
   /** Decisions of earlier runs, for methods that measure before they decide. */
   decisions?: DecisionStore | undefined;
+  /** What runs of this process measured. Whoever makes many models of one gives each run the same, a new Map at first. */
+  shared?: Shared | undefined;
   /** What the receipt says besides, for whoever chose the options: inputs that overrule, further results. */
   receipt?: { inputs: Record<string, string>; results: Record<string, unknown> } | undefined;
 }
@@ -132,10 +134,11 @@ async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): P
       ...admitted,
       notes: [],
     };
-    const { log = silentLog, signal, decisions, settled, spell } = context;
+    const { log = silentLog, signal, decisions, shared, settled, spell } = context;
     const { threads } = settings;
     const exclusion = chooser(settings, undefined).refusal;
-    const run = { log, signal, decisions, settled, spell, threads, scratch, exclusion };
+    const keyOf = (inputs: DecisionInputs) => decisionKey(settings, inputs);
+    const run = { log, signal, decisions, shared, decisionKey: keyOf, settled, spell, threads, scratch, exclusion };
     const observed = await observe?.(settings, model, run);
     const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
     return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });

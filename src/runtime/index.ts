@@ -31,6 +31,7 @@ export type { GraphLevel, MeasureOptions, ObserveAnswer, OpenAnswer, OutputMode,
 export { describeFeeds, generateFeeds, type Spell } from './samples/generate.ts';
 export {
   assertNumeric,
+  digestSamples,
   loadSamples,
   recipeOf,
   type SampleOptions,

@@ -1,12 +1,19 @@
 import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { digestSamples, readSubject, type Subject, samplesFor, withScorer } from '../compare/index.ts';
+import { readSubject, type Subject, samplesFor, withScorer } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
 import { assertOutputDiffers } from '../model/index.ts';
 import { formatOverrides, type QuantizeContext, type QuantizeResult, quantize } from '../quantize/index.ts';
 import { inputsOf, type Log, replaceFile } from '../receipt/index.ts';
-import { type CacheService, environment, type RuntimeLocation, resolveRuntime, withScratch } from '../runtime/index.ts';
+import {
+  type CacheService,
+  digestSamples,
+  environment,
+  type RuntimeLocation,
+  resolveRuntime,
+  withScratch,
+} from '../runtime/index.ts';
 import { VERSION } from '../version.generated.ts';
 import { Bench, DiskFull, describe, OutOfTime, type Scorers } from './bench.ts';
 import { candidatesOf, type Recipe } from './candidates.ts';
@@ -345,6 +352,7 @@ async function write(choice: Choice, writing: Writing, context: AutoContext): Pr
   const run = { ...recipe, model: source.model.path, output, threads, sourceDigest, ...(report ? { report } : {}) };
   const sentence = sentenceOf(trial, given, trial.nodesQuantized);
   const result = await quantize(run, {
+    shared: bench.shared,
     ...context,
     // Found anew, as in the trials and in a replay, so that the bytes are theirs.
     settled: undefined,

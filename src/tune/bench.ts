@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Ranking, Score, Scorer, Subject } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
 import { addressOf, labelOf } from '../model/index.ts';
-import { type QuantizeResult, quantize } from '../quantize/index.ts';
+import { type QuantizeResult, quantize, type Shared } from '../quantize/index.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
 import { withScratch } from '../runtime/index.ts';
 import { type Candidate, nameOf, type Recipe } from './candidates.ts';
@@ -34,6 +34,8 @@ export interface BenchOptions {
 export class Bench {
   /** Every trial that counts, in order. */
   readonly trials: Trial[] = [];
+  /** What quantizing measured of the source: calibration watches it once for all models. */
+  readonly shared: Shared = new Map();
   readonly #options: BenchOptions;
   /** Seconds that all findings took, those of the journal too: so a search that goes on decides as one in one go. */
   #spent = 0;
@@ -167,7 +169,7 @@ export class Bench {
       const output = path.join(own, fileName);
       const result = await quantize(
         { ...recipe, model: source.model.path, output, threads, sourceDigest: false },
-        { log: silentLog, signal },
+        { log: silentLog, signal, shared: this.shared },
       );
       return body(output, result);
     });

@@ -11,7 +11,7 @@ import { parseHistory } from '../../lib/config/states/history.js';
 import { editYaml } from '../../lib/config/yaml/edit.js';
 import { rootOf } from '../../lib/model/digest.js';
 import { modelFiles, readModel } from '../../lib/model/index.js';
-import { formatDecisions, parseDecisions } from '../../lib/quantize/cached.js';
+import { formatMeasurements, Measurements, parseMeasurements } from '../../lib/quantize/methods/static/measurements.js';
 import { parseReceipt } from '../../lib/receipt/index.js';
 import { loadSamples } from '../../lib/runtime/samples/index.js';
 
@@ -139,10 +139,13 @@ export const TARGETS = {
   decisions: {
     json: true,
     seeds: () => {
-      const overrides = [{ node: 'n', method: 'keep', bits: null }];
-      return [Buffer.from(formatDecisions({ ranges: new Map([['t', { low: -1, high: 1 }]]), overrides }, SHA))];
+      const made = new Measurements();
+      made.values = new Map([['t', { dims: [1, 3], nonFinite: 0, min: -1, max: 1, range: { low: -1, high: 1 } }]]);
+      made.errors.set('t', { decibels: 40, correction: Float64Array.of(0.5) });
+      made.harm.set('t', 0.01);
+      return [Buffer.from(formatMeasurements(made, SHA))];
     },
-    run: (bytes) => parseDecisions(bytes, SHA),
+    run: (bytes) => parseMeasurements(bytes, SHA),
   },
   'samples.json': {
     ...samples('s.json'),

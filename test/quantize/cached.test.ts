@@ -1,16 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/errors.ts';
-import { type Decisions, decisionKey, formatDecisions, parseDecisions } from '../../src/quantize/cached.ts';
+import { decisionKey } from '../../src/quantize/cached.ts';
 import { type Settings, settingsOf } from '../../src/quantize/index.ts';
+import { formatMeasurements, Measurements, parseMeasurements } from '../../src/quantize/methods/static/measurements.ts';
 
 const KEY = 'c'.repeat(64);
 const inputs = { root: 'a'.repeat(64) };
-const settings = settingsOf({ model: 'model.onnx' });
+const settings = settingsOf({ model: 'model.onnx', method: 'static', calibrationData: 'samples' });
 
 describe('decisionKey', () => {
   it('depends on every setting but where things lie and how fast they go', () => {
-    const free = ['model', 'output', 'reportDirectory', 'threads', 'sourceDigest', 'dryRun'];
+    const free = ['model', 'output', 'reportDirectory', 'threads', 'sourceDigest', 'dryRun', 'calibrationData'];
     const key = decisionKey(settings, inputs);
     for (const name of Object.keys(settings)) {
       const changed = decisionKey({ ...settings, [name]: ['something else'] }, inputs);
@@ -34,59 +35,87 @@ describe('decisionKey', () => {
   });
 });
 
-describe('decisions', () => {
-  const decisions = fc.record({
-    ranges: fc
-      .uniqueArray(fc.tuple(fc.string({ minLength: 1 }), fc.float({ noNaN: true, noDefaultInfinity: true })), {
-        selector: ([name]) => name,
-      })
-      .map((list) => new Map(list.map(([name, low]) => [name, { low, high: low + 1 }]))),
-    overrides: fc.array(
-      fc.record({
-        node: fc.string({ minLength: 1 }),
-        method: fc.constantFrom('dynamic', 'static', 'weight-only', 'fp16', 'keep'),
-        bits: fc.constantFrom(4, 8, 16, null),
-      }),
-    ),
-  });
+describe('measurements', () => {
+  const figure = fc.float({ noNaN: true, noDefaultInfinity: true, min: -(2 ** 90), max: 2 ** 90 });
+  const map = <Each>(each: fc.Arbitrary<Each>) =>
+    fc
+      .uniqueArray(fc.tuple(fc.string({ minLength: 1 }), each), { selector: ([name]) => name })
+      .map((list) => new Map(list));
+  const value = fc.record({ dims: fc.array(fc.nat(), { maxLength: 4 }), nonFinite: fc.nat(), low: figure });
+  const measured = fc
+    .record({
+      values: map(
+        value.map(({ low, ...rest }) => ({ ...rest, min: low, max: low + 2, range: { low, high: low + 1 } })),
+      ),
+      errors: map(
+        fc.record({
+          decibels: figure,
+          correction: fc.option(
+            fc.array(figure).map((list) => Float64Array.from(list)),
+            { nil: undefined },
+          ),
+        }),
+      ),
+      harm: map(figure.map(Math.abs)),
+    })
+    .map(({ values, errors, harm }) => {
+      const made = new Measurements();
+      made.values = values;
+      for (const [name, error] of errors) made.errors.set(name, error);
+      for (const [name, error] of harm) made.harm.set(name, error);
+      return made;
+    });
 
   it('come back as they were', () => {
     fc.assert(
-      fc.property(decisions, (made) => {
-        const text = formatDecisions(made as Decisions, KEY);
-        const read = parseDecisions(Buffer.from(text), KEY);
+      fc.property(measured, (made) => {
+        const text = formatMeasurements(made, KEY);
         // JSON has no -0.
-        expect(formatDecisions(read, KEY)).toBe(text);
+        expect(formatMeasurements(parseMeasurements(Buffer.from(text), KEY), KEY)).toBe(text);
       }),
     );
   });
 
+  it('of values that were empty or never finite come back too', () => {
+    const made = new Measurements();
+    const [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    made.values = new Map([['x', { dims: [0], nonFinite: 3, min: low, max: high, range: { low, high } }]]);
+    expect(parseMeasurements(Buffer.from(formatMeasurements(made, KEY)), KEY)).toEqual(made);
+  });
+
+  const lists = { values: [], errors: [], harm: [] };
+  const text = (changed: object) => JSON.stringify({ schema: 2, key: KEY, ...lists, ...changed });
   it.each([
     ['{', 'are not JSON'],
     ['[]', 'are no JSON object'],
-    [JSON.stringify({ schema: 2 }), 'another schema'],
-    [JSON.stringify({ schema: 1, key: 'd'.repeat(64), ranges: [], overrides: [] }), 'other settings'],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: [], overrides: [], model: 'AAAA' }), 'more than decisions'],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: {}, overrides: [] }), 'lack ranges'],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: [['x', 1, 0]], overrides: [] }), 'no range as entry 0'],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: [['x', null, 0]], overrides: [] }), 'no range as entry 0'],
-    [`{"schema":1,"key":"${KEY}","ranges":[["x",0,1e999]],"overrides":[]}`, 'no range as entry 0'],
+    [text({ schema: 1 }), 'another schema'],
+    [text({ key: 'd'.repeat(64) }), 'other settings'],
+    [text({ model: 'AAAA' }), 'more than decisions'],
+    [text({ values: {} }), 'lack values'],
+    [text({ values: [['x', [1], 0, 1, 0, 0, 1]] }), 'no value as entry 0'],
+    [text({ values: [['x', [1], 0, 0, 1, 1, 0]] }), 'no value as entry 0'],
+    [text({ values: [['x', [1], 0, null, 1, 0, 1]] }), 'no value as entry 0'],
+    [text({ values: [['x', [1], 0, 0, 1, -1e39, 1]] }), 'no value as entry 0'],
+    [text({ values: [['x', [1], 0, 0, 1, 0, 1, 'more']] }), 'no value as entry 0'],
+    [text({ values: [['x', [-1], 0]] }), 'no value as entry 0'],
+    [text({ values: [['x', [1.5], 0]] }), 'no value as entry 0'],
+    [text({ values: ['x', ['x', [1], 0]] }), 'no value as entry 0'],
     [
-      JSON.stringify({
-        schema: 1,
-        key: KEY,
-        ranges: [
-          ['x', 0, 1],
-          ['x', 0, 2],
+      text({
+        values: [
+          ['x', [1], 0],
+          ['x', [1], 0],
         ],
-        overrides: [],
       }),
-      'no range as entry 1',
+      'no value as entry 1',
     ],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: [], overrides: [['n', 'exec', 8]] }), 'no override as entry 0'],
-    [JSON.stringify({ schema: 1, key: KEY, ranges: [], overrides: [['n', 'keep', 7]] }), 'no override as entry 0'],
-  ])('are refused where they are not what was written: %s', (text, what) => {
-    expect(() => parseDecisions(Buffer.from(text), KEY)).toThrow(InputError);
-    expect(() => parseDecisions(Buffer.from(text), KEY)).toThrow(what);
+    [text({ errors: [['x', '40', null]] }), 'no error as entry 0'],
+    [text({ errors: [['x', 40, [1, null]]] }), 'no error as entry 0'],
+    [text({ errors: [['x', 40]] }), 'no error as entry 0'],
+    [text({ harm: [['x', -1]] }), 'no harm as entry 0'],
+    [text({ harm: [['', 1]] }), 'no harm as entry 0'],
+  ])('are refused where they are not what was written: %s', (written, what) => {
+    expect(() => parseMeasurements(Buffer.from(written), KEY)).toThrow(InputError);
+    expect(() => parseMeasurements(Buffer.from(written), KEY)).toThrow(what);
   });
 });

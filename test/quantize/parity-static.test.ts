@@ -32,7 +32,7 @@ describe('ranges of activations', () => {
     const counts = countsOf(values, bins);
     expect(counts).toEqual(Float64Array.from(new Uint32Array(bytesOf(range.counts).buffer)));
     const histogram = { ...bins, counts };
-    const value = { name: 'x', dims: [], fixed: true, min, max, smallest, nonFinite: 0, histogram };
+    const value = { name: 'x', dims: [], min, max, smallest, nonFinite: 0, histogram };
     const found = rangeOf(range.method, value, range.percentile ?? 0);
     // Their −0 is 0.
     expect(found).toEqual({ low: range.low + 0, high: range.high + 0 });

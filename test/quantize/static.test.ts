@@ -2,7 +2,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readModel } from '../../src/model/index.ts';
-import { type QuantizeOptions, type QuantizeResult, quantize } from '../../src/quantize/index.ts';
+import {
+  type DecisionStore,
+  type QuantizeContext,
+  type QuantizeOptions,
+  type QuantizeResult,
+  quantize,
+  type Shared,
+} from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/receipt/index.ts';
 import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { type OrtFeed, ortRun } from '../support/ort-run.ts';
@@ -269,6 +276,77 @@ it('a weight too large to be tried beside the model computes with integers all t
   const x = image(8);
   const [expected, found] = [await ortRun(file, { x }), await ortRun(result.model, { x })];
   expect(cosine(expected.y!.data as Float32Array, found.y!.data as Float32Array)).toBeGreaterThan(0.99);
+});
+
+describe('what was measured', () => {
+  /** Hears which sessions a run opens, by what it says it does. */
+  const listening = () => {
+    const heard = new Set<string>();
+    const log = { ...silentLog, progress: ({ label }: { label: string }) => void heard.add(label) };
+    return { log, labels: () => [...heard].filter((label) => /Calib|Prob|Switch/.test(label)) };
+  };
+  const ALL = ['Calibrating', 'Probing', 'Switching layers'];
+  const make = async (options: QuantizeOptions, context: QuantizeContext = {}) => {
+    const { log, labels } = listening();
+    const result = await quantize({ ...options, report: temp() }, { log, ...context });
+    return { ...result, bytes: readFileSync(result.model), ran: labels() };
+  };
+
+  it('is shared between runs of one process, which make the bytes of one that measures', async () => {
+    const calibrationData = samples(Array.from({ length: 10 }, () => image(64)));
+    const options = { model: detector(), method: 'static' as const, calibrationData };
+    const output = path.join(temp(), 'made.onnx');
+    const kept = { ...options, output, excludeNodes: ['c_c'] };
+    const alone = [await make({ ...options, output }), await make(kept)];
+    const shared: Shared = new Map();
+    const together = [await make({ ...options, output }, { shared }), await make(kept, { shared })];
+    expect(together.map(({ ran }) => ran)).toEqual([ALL, expect.not.arrayContaining(['Calibrating'])]);
+    expect(together.map(({ root }) => root)).toEqual(alone.map(({ root }) => root));
+    expect(alone[0]!.root).not.toBe(alone[1]!.root);
+    // Other samples are measured anew.
+    const others = samples(Array.from({ length: 10 }, () => image(64)));
+    expect((await make({ ...options, calibrationData: others, output }, { shared })).ran).toEqual(ALL);
+  });
+
+  it('is kept by the store of the host, and what somebody put there is checked', async () => {
+    const calibrationData = samples(Array.from({ length: 10 }, () => image(64)));
+    const options = {
+      model: detector(),
+      method: 'static' as const,
+      calibrationData,
+      output: path.join(temp(), 'm.onnx'),
+    };
+    const entries = new Map<string, string>();
+    const decisions: DecisionStore = {
+      get: async (key) => (entries.has(key) ? Buffer.from(entries.get(key)!) : undefined),
+      put: async (key, text) => void entries.set(key, text),
+    };
+    const first = await make(options, { decisions });
+    expect([first.ran, entries.size]).toEqual([ALL, 1]);
+    const second = await make(options, { decisions });
+    expect([second.ran, second.root]).toEqual([[], first.root]);
+    expect(second.plan.notes.join()).toContain('comes from the cache');
+    await make({ ...options, calibrationPercentile: 99.9 }, { decisions });
+    expect(entries.size).toBe(2);
+    const [[key, text] = []] = entries;
+    for (const forged of [
+      text!.replace('"schema":2', '"schema":9'),
+      text!.replaceAll(/"errors":.*?,"harm"/g, '"errors":[["d",1]],"harm"'),
+    ]) {
+      entries.set(key!, forged);
+      const warnings: string[] = [];
+      const { log, labels } = listening();
+      const result = await quantize(
+        { ...options, report: temp() },
+        { log: { ...log, warning: (each) => void warnings.push(each) }, decisions },
+      );
+      expect(warnings).toContainEqual(expect.stringMatching(/^The decisions in the cache .*they are made anew\.$/));
+      expect([labels(), result.root]).toEqual([ALL, first.root]);
+    }
+    // Corrections for other channels would make a model that does not run.
+    entries.set(key!, text!.replaceAll(/,\[(-?[\d.e-]+,)+-?[\d.e-]+\]\]/g, ',[0.5]]'));
+    expect((await make(options, { decisions })).ran).toEqual(['Probing']);
+  });
 });
 
 it('few and generated samples are warned of, in plan and receipt', async () => {

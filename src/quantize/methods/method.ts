@@ -1,7 +1,7 @@
 import type { InputContext } from '../../inputs/index.ts';
 import type { Constant, GraphIndex, GraphScope, Model, NodeProto } from '../../model/index.ts';
 import type { Log } from '../../receipt/index.ts';
-import type { DecisionStore } from '../cached.ts';
+import type { DecisionInputs, DecisionStore, Shared } from '../cached.ts';
 import type { Encoding } from '../encodings/encoding.ts';
 import type { Operator } from '../operators.ts';
 import type { QuantizeOptions } from '../options.ts';
@@ -52,8 +52,11 @@ export interface Remarks {
 export interface Run extends InputContext {
   log: Log;
   signal?: AbortSignal | undefined;
-  /** Decisions of earlier runs. */
+  /** What earlier runs measured, in a host's cache and in this process. */
   decisions?: DecisionStore | undefined;
+  shared?: Shared | undefined;
+  /** The key of what follows from all settings and these inputs. */
+  decisionKey(inputs: DecisionInputs): string;
   /** Threads of an operator; undefined: as many as there are cores. */
   threads: number | undefined;
   /** A folder that is removed once the result is written. */

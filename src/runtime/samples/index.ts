@@ -88,6 +88,19 @@ export async function loadSamples(
   return spec ? fromFiles(spec, inputs, options) : generated(inputs, options);
 }
 
+/** SHA-256 over all samples, names and shapes included, lower-case hex. */
+export async function digestSamples(samples: Samples): Promise<string> {
+  const hash = createHash('sha256');
+  for (let index = 0; index < samples.length; index++) {
+    const feeds = await samples.get(index);
+    for (const name of Object.keys(feeds).sort()) {
+      const { dtype, dims, data } = feeds[name]!;
+      hash.update(JSON.stringify([index, name, dtype, dims])).update(data);
+    }
+  }
+  return hash.digest('hex');
+}
+
 /** @throws InputError for an input that nothing can be fed to */
 export function assertNumeric(inputs: readonly ValueInfo[]): void {
   const odd = inputs.find(({ dtype }) => dtype === 'other' || dtype === 'string');

@@ -23,21 +23,20 @@ import {
 import { operators } from '../../operators.ts';
 import type { Remarks, Run } from '../method.ts';
 import type { StaticForms } from './form.ts';
+import type { Grid } from './grids.ts';
+import type { MeasuredValue, ProductError } from './measurements.ts';
 import type { Emulated } from './observe/emulation.ts';
-import { type Observations, observe } from './observe/observe.ts';
-import { correctionsOf, decibelsOf, type LayerError, probe } from './observe/probe.ts';
+import { type ObserveOptions, observe } from './observe/observe.ts';
+import { heldTogether, probe } from './observe/probe.ts';
 import { type Switched, sensitivities } from './observe/sensitivity.ts';
-import { binsOf } from './ranges/ranges.ts';
+import { binsOf, rangeOf } from './ranges/ranges.ts';
+import { recall } from './recall.ts';
 import { decideRecipe, gainOf, type Recipe, valuesToObserve } from './recipe/recipe.ts';
 import { GENERATED, type StaticSettings } from './settings.ts';
 import { biasOf, type Product, productOf, weightOf } from './weights.ts';
 
 /** What was seen of a model at work, and what follows. */
-export interface Calibration extends StaticForms, Remarks {
-  observations: Observations;
-  /** What 8 bits do to each product. */
-  errors: ReadonlyMap<NodeProto, LayerError>;
-}
+export type Calibration = StaticForms & Remarks;
 
 /** Fewer samples say little about the range of values to come. */
 const FEW = 10;
@@ -77,61 +76,67 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
       ...(threads === undefined ? {} : { threads }),
       ...(signal ? { signal } : {}),
     });
+  const { known, keep, note } = await recall(settings, model, { samples, runtime, run });
+  if (note) notes.push(note);
+  const options = (label: string) => ({
+    samples,
+    folder: scratch,
+    openSession: open,
+    progress: (done: number, total: number) => log.progress({ label, done, total, unit: 'runs' }),
+  });
   try {
-    const observations = await observe(model, {
-      values: valuesToObserve(main),
-      samples,
-      bins: (value) => binsOf(settings.calibrationMethod, value),
-      folder: scratch,
-      openSession: open,
-      progress: (done, total) => log.progress({ label: 'Calibrating', done, total, unit: 'runs' }),
-    });
+    const values = known.values ?? (await measureValues(settings, model, options('Calibrating')));
+    known.values = values;
     const noisy = new Map<NodeProto, string>();
     const decide = () =>
-      decideRecipe(main, observations, { ...settings, percentile: settings.calibrationPercentile }, (node) => {
+      decideRecipe(main, values, settings.activationType, (node) => {
         return run.exclusion({ node, scope: main, operator: operators.get(operatorKey(node)) }) ?? noisy.get(node);
       });
     let recipe = decide();
-    const errors = await probe(model, probedOf(main, recipe), {
-      samples,
-      folder: scratch,
-      openSession: open,
-      progress: (done, total) => log.progress({ label: 'Probing', done, total, unit: 'runs' }),
-    });
-    for (const [node, error] of errors) {
-      if (recipe.nodes.has(node) && decibelsOf(error) < LEAST_DECIBELS) {
-        noisy.set(node, `8 bits leave it ${decibelsOf(error).toFixed(1)} dB above its error`);
+    const probed = probedOf(main, recipe);
+    // All or none, so that what is known changes no bit: beside other products the runtime may fuse differently.
+    const isKnown = (each: Emulated) => {
+      const correction = known.errors.get(keyOf(each))?.correction;
+      return correction ? correction.length === each.product.scales.length : known.errors.has(keyOf(each));
+    };
+    if (!heldTogether(probed).flat().every(isKnown)) {
+      for (const [each, error] of await probe(model, probed, options('Probing'))) known.errors.set(keyOf(each), error);
+    }
+    const errors = found(probed, (each) => known.errors.get(keyOf(each)));
+    for (const [node, { decibels }] of errors) {
+      if (recipe.nodes.has(node) && decibels < LEAST_DECIBELS) {
+        noisy.set(node, `8 bits leave it ${decibels.toFixed(1)} dB above its error`);
       }
     }
     if (noisy.size > 0) recipe = decide();
-    const corrections = correctionsOf(errors);
-    const harm = await sensitivities(model, switchedOf(main, recipe, corrections), {
-      samples,
-      folder: scratch,
-      openSession: open,
-      progress: (done, total) => log.progress({ label: 'Switching layers', done, total, unit: 'runs' }),
-    });
-    for (const node of harmful(main, observations, harm)) {
+    const switched = switchedOf(main, recipe, errors);
+    const untried = switched.filter((each) => !known.harm.has(keyOf(each)));
+    if (switched.length > 1 && untried.length > 0) {
+      for (const [each, error] of await sensitivities(model, untried, options('Switching layers'))) {
+        known.harm.set(keyOf(each), error);
+      }
+    }
+    const harm = found(switched, (each) => known.harm.get(keyOf(each)));
+    for (const node of harmful(main, values, harm)) {
       noisy.set(node, `in 8 bits it alone changes the outputs by ${(100 * Math.sqrt(harm.get(node)!)).toFixed(1)} %`);
     }
     if (noisy.size > 0) recipe = decide();
+    await keep();
     const products = new Map<NodeProto, Product>();
     notes.push(
-      `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${observations.values.size} values in ${observations.runs} runs of the model.`,
+      `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${values.size} values.`,
     );
-    warnings.push(...oddities(observations));
+    warnings.push(...oddities(values));
     return {
-      observations,
-      errors,
       recipe,
       productOf(node) {
         const { scale } = recipe.grids.get(node.input[0]!)!;
-        const product = products.get(node) ?? productOf(node, main, scale, corrections.get(node));
+        const product = products.get(node) ?? productOf(node, main, scale, errors.get(node)?.correction);
         products.set(node, product);
         return product;
       },
       correctedBias(node) {
-        const correction = recipe.nodes.has(node) ? undefined : corrections.get(node);
+        const correction = recipe.nodes.has(node) ? undefined : errors.get(node)?.correction;
         const bias = correction && biasOf(node, main);
         return correction && Float32Array.from(correction, (value, channel) => value + (bias?.[channel] ?? 0));
       },
@@ -143,6 +148,41 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
     if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
     throw new InputError(`Calibration runs the model, but ${error.message}`, { cause: error });
   }
+}
+
+async function measureValues(
+  { calibrationMethod, calibrationPercentile }: StaticSettings,
+  model: Model,
+  options: Omit<ObserveOptions, 'values'>,
+): Promise<Map<string, MeasuredValue>> {
+  const { values } = await observe(model, {
+    ...options,
+    values: valuesToObserve(indexGraphs(model).main),
+    bins: (value) => binsOf(calibrationMethod, value),
+  });
+  return new Map(
+    [...values].map(([name, value]) => {
+      const { dims, min, max, nonFinite } = value;
+      return [name, { dims, min, max, nonFinite, range: rangeOf(calibrationMethod, value, calibrationPercentile) }];
+    }),
+  );
+}
+
+/** Tells products by what they compute on: their place, the grid of what they read, and that of what they make. */
+function keyOf({ node, grid, output }: Emulated & { output?: Grid }): string {
+  return [node.output[0], ...[grid, output].flatMap((each) => (each ? Object.values(each) : []))].join(' ');
+}
+
+function found<Each extends Emulated, Found>(
+  all: readonly Each[],
+  of: (each: Each) => Found | undefined,
+): Map<NodeProto, Found> {
+  return new Map(
+    all.flatMap((each): [NodeProto, Found][] => {
+      const figure = of(each);
+      return figure === undefined ? [] : [[each.node, figure]];
+    }),
+  );
 }
 
 async function samplesOf(
@@ -182,12 +222,12 @@ function probedOf(main: GraphScope, recipe: Recipe): Emulated[] {
   return probed;
 }
 
-function switchedOf(main: GraphScope, recipe: Recipe, corrections: ReadonlyMap<NodeProto, Float64Array>): Switched[] {
+function switchedOf(main: GraphScope, recipe: Recipe, errors: ReadonlyMap<NodeProto, ProductError>): Switched[] {
   return probedOf(main, recipe).flatMap(({ node, product, grid }) => {
     const output = recipe.grids.get(node.output[0]!);
     if (!grid || !output) return [];
     const given = biasOf(node, main);
-    const correction = corrections.get(node);
+    const correction = errors.get(node)?.correction;
     const bias = Float32Array.from(product.scales, (_, at) => (given?.[at] ?? 0) + (correction?.[at] ?? 0));
     return [{ node, product, grid, output, bias: given || correction ? bias : undefined }];
   });
@@ -199,8 +239,12 @@ const TOLERATED = 0.01;
 const GIVEN_UP = 0.5;
 
 /** The products to keep FLOAT so that the others' errors are tolerable: those with most harm for the time they save. */
-function harmful(main: GraphScope, observations: Observations, harm: ReadonlyMap<NodeProto, number>): NodeProto[] {
-  const gains = new Map([...harm.keys()].map((node) => [node, Math.max(1, gainOf(node, main, observations))]));
+function harmful(
+  main: GraphScope,
+  values: ReadonlyMap<string, MeasuredValue>,
+  harm: ReadonlyMap<NodeProto, number>,
+): NodeProto[] {
+  const gains = new Map([...harm.keys()].map((node) => [node, Math.max(1, gainOf(node, main, values))]));
   const priceOf = ([node, error]: [NodeProto, number]) => error / gains.get(node)!;
   let total = [...harm.values()].reduce((sum, error) => sum + error, 0);
   let room = GIVEN_UP * [...gains.values()].reduce((sum, gain) => sum + gain, 0);
@@ -233,16 +277,16 @@ const [ONE_SHARE, ALL_SHARE] = [0.01, 0.05];
 function keptFloat(
   main: GraphScope,
   recipe: Recipe,
-  errors: ReadonlyMap<NodeProto, LayerError>,
+  errors: ReadonlyMap<NodeProto, ProductError>,
 ): ReadonlySet<NodeProto> {
   const bytesOf = (node: NodeProto) => constantOf(main, node.input[1]!)!.ref!.length;
   const total = [...main.constants.values()].reduce((sum, { ref }) => sum + (ref?.length ?? 0), 0);
   const kept = new Set<NodeProto>();
   let room = ALL_SHARE * total;
   const worst = [...errors]
-    .filter(([node, error]) => !recipe.nodes.has(node) && decibelsOf(error) < STORED_DECIBELS)
+    .filter(([node, error]) => !recipe.nodes.has(node) && error.decibels < STORED_DECIBELS)
     .filter(([node]) => bytesOf(node) <= ONE_SHARE * total)
-    .sort(([, a], [, b]) => decibelsOf(a) - decibelsOf(b));
+    .sort(([, a], [, b]) => a.decibels - b.decibels);
   for (const [node] of worst) {
     if (bytesOf(node) > room) continue;
     room -= bytesOf(node);
@@ -252,21 +296,21 @@ function keptFloat(
 }
 
 /** Values that tell nothing, and values that cannot be. */
-function oddities({ values }: Observations): string[] {
+function oddities(values: ReadonlyMap<string, MeasuredValue>): string[] {
   const listed = (what: string, names: string[]) => {
     if (names.length === 0) return [];
     const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
     return [`${names.slice(0, 3).join(', ')}${more} ${what}`];
   };
-  const all = [...values.values()];
+  const all = [...values];
   return [
     ...listed(
       'had the same value everywhere in all samples: samples that differ more would show its range.',
-      all.filter(({ min, max }) => min === max).map(({ name }) => name),
+      all.filter(([, { min, max }]) => min === max).map(([name]) => name),
     ),
     ...listed(
       'had NaN or infinite values: what reads or makes them stays FLOAT.',
-      all.filter(({ nonFinite }) => nonFinite > 0).map(({ name }) => name),
+      all.filter(([, { nonFinite }]) => nonFinite > 0).map(([name]) => name),
     ),
   ];
 }

@@ -16,8 +16,6 @@ export interface ValueObservation {
   name: string;
   /** Of the first sample. */
   dims: readonly number[];
-  /** Whether every sample had these dims. */
-  fixed: boolean;
   /** Over the finite elements. */
   min: number;
   max: number;
@@ -207,10 +205,9 @@ export function grouped<Each>(all: readonly Each[], bytesOf: (each: Each) => num
 
 function widen(known: ValueObservation | undefined, seen: Observed): ValueObservation {
   const { name, dims, min, max, smallest, nonFinite } = seen;
-  if (!known) return { name, dims, fixed: true, min, max, smallest, nonFinite };
+  if (!known) return { name, dims, min, max, smallest, nonFinite };
   return {
     ...known,
-    fixed: known.fixed && dims.length === known.dims.length && dims.every((size, axis) => size === known.dims[axis]),
     min: Math.min(known.min, min),
     max: Math.max(known.max, max),
     smallest: Math.min(known.smallest, smallest),

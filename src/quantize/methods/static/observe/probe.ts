@@ -1,11 +1,12 @@
-import { type Model, makeNode, type NodeProto, operatorKey, tapped, withGraph } from '../../../../model/index.ts';
+import { type Model, makeNode, operatorKey, tapped, withGraph } from '../../../../model/index.ts';
 import type { Samples, Session } from '../../../../runtime/index.ts';
+import type { ProductError } from '../measurements.ts';
 import { type Emulated, Emulation } from './emulation.ts';
 import { grouped, written } from './observe.ts';
 
 /** What 8 bits do to one product that is fed the FLOAT model's own values, over all samples. */
-export interface LayerError {
-  /** Σ y² and Σ (y′ − y)² of its output y: input and weight on their grids; and the output on its grid as well. */
+interface Sums {
+  /** Σ y² and Σ (y′ − y)² of its output y, with input and weight on their grids. */
   signal: number;
   noise: number;
   /** Mean of y′ − y by output channel, a row for each sample. Empty where it is no convolution. */
@@ -28,8 +29,8 @@ export async function probe(
   model: Model,
   products: readonly Emulated[],
   { samples, folder, openSession, progress }: ProbeOptions,
-): Promise<Map<NodeProto, LayerError>> {
-  const errors = new Map<NodeProto, LayerError>();
+): Promise<Map<Emulated, ProductError>> {
+  const sums = new Map<Emulated, Sums>();
   const groups = heldTogether(products);
   let done = 0;
   for (const group of groups) {
@@ -40,14 +41,15 @@ export async function probe(
       for (let i = 0; i < samples.length; i += 1) {
         const { observed } = await session.observe(await samples.get(i), taps);
         const found = new Map(observed.map(({ name, values }) => [name, values!]));
-        for (const { node, product } of group) {
+        for (const each of group) {
+          const { node, product } = each;
           const [output] = node.output as [string];
-          const error = errors.get(node) ?? { signal: 0, noise: 0, means: [] };
-          error.signal += found.get(`${output}::signal`)![0]!;
-          error.noise += found.get(`${output}::noise`)![0]!;
+          const sum = sums.get(each) ?? { signal: 0, noise: 0, means: [] };
+          sum.signal += found.get(`${output}::signal`)![0]!;
+          sum.noise += found.get(`${output}::noise`)![0]!;
           const means = found.get(`${output}::mean`);
-          if (means) error.means.push(...rowsOf(means, product.scales.length));
-          errors.set(node, error);
+          if (means) sum.means.push(...rowsOf(means, product.scales.length));
+          sums.set(each, sum);
         }
         done += 1;
         progress?.(done, groups.length * samples.length);
@@ -56,7 +58,9 @@ export async function probe(
       await session.close();
     }
   }
-  return errors;
+  return new Map(
+    [...sums].map(([each, sum]) => [each, { decibels: decibelsOf(sum), correction: correctionOf(sum.means) }]),
+  );
 }
 
 /** Weights beyond this are not emulated. Bytes of int8. */
@@ -74,24 +78,21 @@ export function heldTogether<Each extends Emulated>(products: readonly Each[]): 
   );
 }
 
-/** How far a product's output is above the error of its weight and input, dB. */
-export function decibelsOf({ signal, noise }: LayerError): number {
-  return 10 * Math.log10(signal / noise);
+/** How far a product's output is above its error, dB; as far as can be where there is none. */
+function decibelsOf({ signal, noise }: Sums): number {
+  const decibels = 10 * Math.log10(signal / noise);
+  return Number.isNaN(decibels) ? FARTHEST : Math.min(FARTHEST, Math.max(-FARTHEST, decibels));
 }
 
-/** What is added to the biases of convolutions so that their mean error vanishes, where that holds beyond the samples. */
-export function correctionsOf(errors: ReadonlyMap<NodeProto, LayerError>): Map<NodeProto, Float64Array> {
-  const corrections = new Map<NodeProto, Float64Array>();
-  for (const [node, { means }] of errors) {
-    if (means.length === 0) continue;
-    const halves = [0, 1].map((half) => means.filter((_, index) => index % 2 === half));
-    if (means.length > 1 && !halves.every((half, index) => helps(meanOf(half), halves[1 - index]!))) continue;
-    corrections.set(
-      node,
-      meanOf(means).map((value) => -value),
-    );
-  }
-  return corrections;
+const FARTHEST = 999;
+
+/** What is added to the bias of a convolution so that its mean error vanishes, where that holds beyond the samples. */
+function correctionOf(means: readonly Float32Array[]): Float64Array | undefined {
+  if (means.length === 0) return undefined;
+  const halves = [0, 1].map((half) => means.filter((_, index) => index % 2 === half));
+  if (means.length > 1 && !halves.every((half, index) => helps(meanOf(half), halves[1 - index]!))) return undefined;
+  const correction = meanOf(means).map((value) => -value);
+  return correction.every(Number.isFinite) ? correction : undefined;
 }
 
 /** Whether taking `expected` off makes the mean errors of other samples smaller. */

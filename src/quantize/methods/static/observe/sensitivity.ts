@@ -34,9 +34,8 @@ export async function sensitivities(
   model: Model,
   products: readonly Switched[],
   { samples, folder, openSession, progress }: ProbeOptions,
-): Promise<Map<NodeProto, number>> {
-  const found = new Map<NodeProto, number>();
-  if (products.length < 2) return found;
+): Promise<Map<Switched, number>> {
+  const found = new Map<Switched, number>();
   const groups = heldTogether(products);
   const count = Math.min(SAMPLES, samples.length);
   const total = count * groups.reduce((sum, { length }) => sum + length, 0);
@@ -53,10 +52,10 @@ export async function sensitivities(
         const reference = await run(undefined);
         const bytes = reference.reduce((sum, { values }) => sum + (values?.byteLength ?? 0), 0);
         if (bytes > LARGEST_OUTPUTS) return new Map();
-        for (const { node } of group) {
-          const observed = await run(node);
-          const error = Math.max(0, ...observed.map((each, at) => errorOf(reference[at]!, each)));
-          found.set(node, (found.get(node) ?? 0) + error / count);
+        for (const each of group) {
+          const observed = await run(each.node);
+          const error = Math.max(0, ...observed.map((output, at) => errorOf(reference[at]!, output)));
+          found.set(each, (found.get(each) ?? 0) + error / count);
           done += 1;
           progress?.(done, total);
         }

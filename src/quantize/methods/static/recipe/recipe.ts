@@ -10,8 +10,7 @@ import {
 } from '../../../../model/index.ts';
 import { elementCount } from '../../../../runtime/index.ts';
 import { type ActivationType, type Grid, gatedGrid, gateOf, gridOf } from '../grids.ts';
-import type { Observations, ValueObservation } from '../observe/observe.ts';
-import { type CalibrationMethod, rangeOf } from '../ranges/ranges.ts';
+import type { MeasuredValue } from '../measurements.ts';
 import type { ValueRange } from '../ranges/value-range.ts';
 import { MinCut } from './min-cut.ts';
 import {
@@ -24,12 +23,8 @@ import {
   staticOperator,
 } from './operators.ts';
 
-export interface RecipeSettings {
-  calibrationMethod: CalibrationMethod;
-  /** Percent. */
-  percentile: number;
-  activationType: ActivationType;
-}
+/** Values that were measured, by name. */
+type Values = ReadonlyMap<string, MeasuredValue>;
 
 /** What is computed in 8 bits, on which grids. */
 export interface Recipe {
@@ -58,8 +53,8 @@ const JOINED_RATIO = 1.5;
  */
 export function decideRecipe(
   main: GraphScope,
-  observations: Observations,
-  settings: RecipeSettings,
+  values: Values,
+  type: ActivationType,
   keep: (node: NodeProto) => string | undefined,
 ): Recipe {
   const reasons = new Map<NodeProto, string>();
@@ -68,17 +63,17 @@ export function decideRecipe(
   for (const node of main.graph.node) {
     const operator = staticOperator(node);
     if (!operator) continue;
-    const reason = keep(node) ?? refusalOf(node, operator, main, observations, tail);
+    const reason = keep(node) ?? refusalOf(node, operator, main, values, tail);
     if (reason) reasons.set(node, reason);
     else able.set(node, operator);
   }
-  const chosen = cut(main, able, observations);
+  const chosen = cut(main, able, values);
   const nodes = new Map<NodeProto, StaticNode>();
   for (const [node, operator] of able) {
     if (!chosen.has(node)) reasons.set(node, 'in 8 bits it would not pay for its borders');
     else nodes.set(node, { operator, ...clipOf(node, operator, main, chosen) });
   }
-  return { nodes, reasons, grids: placeGrids(main, nodes, observations, settings) };
+  return { nodes, reasons, grids: placeGrids(main, nodes, values, type) };
 }
 
 /** Why a node has no 8-bit form here, or undefined. */
@@ -86,7 +81,7 @@ function refusalOf(
   node: NodeProto,
   operator: StaticOperator,
   main: GraphScope,
-  { values }: Observations,
+  values: Values,
   tail: ReadonlySet<NodeProto>,
 ): string | undefined {
   if (tail.has(node)) return 'it is among the last before an output of the model';
@@ -126,7 +121,7 @@ function refuseWeights(node: NodeProto, main: GraphScope): string | undefined {
 }
 
 /** One scale for values of different size would kill the small ones. */
-function refuseShared(node: NodeProto, read: readonly string[], values: Observations['values']): string | undefined {
+function refuseShared(node: NodeProto, read: readonly string[], values: Values): string | undefined {
   const lengths = read.map((name) => lengthOf(values.get(name)!));
   const whole = lengthOf(values.get(node.output[0]!)!);
   const smallest = Math.min(...lengths);
@@ -135,7 +130,7 @@ function refuseShared(node: NodeProto, read: readonly string[], values: Observat
   return `${name} spans ${smallest.toPrecision(3)} of the ${whole.toPrecision(3)} that it would share one scale with`;
 }
 
-const lengthOf = ({ min, max }: ValueObservation) => Math.max(max, 0) - Math.min(min, 0);
+const lengthOf = ({ min, max }: MeasuredValue) => Math.max(max, 0) - Math.min(min, 0);
 
 /** Names of the activations that a node reads, constants not among them. */
 export function activationsOf(node: NodeProto, operator: StaticOperator, main: GraphScope): string[] {
@@ -184,7 +179,7 @@ function tailOf(main: GraphScope): ReadonlySet<NodeProto> {
   return tail;
 }
 
-function cut(main: GraphScope, able: ReadonlyMap<NodeProto, StaticOperator>, { values }: Observations): Set<NodeProto> {
+function cut(main: GraphScope, able: ReadonlyMap<NodeProto, StaticOperator>, values: Values): Set<NodeProto> {
   const graph = new MinCut();
   const things = new Map<NodeProto, number>();
   for (const [node, operator] of able) {
@@ -226,7 +221,7 @@ function cut(main: GraphScope, able: ReadonlyMap<NodeProto, StaticOperator>, { v
 }
 
 /** Nanoseconds that a node saves in 8 bits, its borders left out. */
-export function gainOf(node: NodeProto, main: GraphScope, { values }: Observations): number {
+export function gainOf(node: NodeProto, main: GraphScope, values: Values): number {
   const { float, eight } = costOf(node, staticOperator(node)!, main, values);
   return float - eight;
 }
@@ -235,7 +230,7 @@ function costOf(
   node: NodeProto,
   operator: StaticOperator,
   main: GraphScope,
-  values: Observations['values'],
+  values: Values,
 ): { float: number; eight: number } {
   const output = values.get(node.output[0]!)!;
   const size = Math.max(elementCount(output.dims), elementCount(values.get(node.input[0]!)?.dims ?? []));
@@ -290,8 +285,8 @@ function clipOf(
 function placeGrids(
   main: GraphScope,
   nodes: ReadonlyMap<NodeProto, StaticNode>,
-  { values }: Observations,
-  settings: RecipeSettings,
+  values: Values,
+  type: ActivationType,
 ): Map<string, Grid> {
   /** The value whose grid a value lies on: behind what only moves or clips. */
   const rootOf = (name: string): string => {
@@ -315,7 +310,7 @@ function placeGrids(
     const bounds = producer && nodes.get(producer)?.operator.bounds;
     const clip = clippedBy(root);
     const observed = values.get(clip ? clip.output[0]! : root)!;
-    let range = bounds ?? rangeOf(settings.calibrationMethod, observed, settings.percentile);
+    let range = bounds ?? observed.range;
     if (clip) {
       const { low, high } = clipBounds(clip, main)!;
       // The greatest level must not lie beyond what the Clip lets through.
@@ -348,9 +343,7 @@ function placeGrids(
     }
     const range = joined.get(root) ?? rangeOfRoot(root);
     const alpha = gates.get(root);
-    return alpha === undefined
-      ? gridOf(range, settings.activationType)
-      : gatedGrid(range, alpha, settings.activationType);
+    return alpha === undefined ? gridOf(range, type) : gatedGrid(range, alpha, type);
   };
   const place = (name: string): Grid => {
     const root = rootOf(name);
