@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import { guardedLog, logLine, type Place } from '../receipt/index.ts';
+import { guardedLog, jsonLine, logLine, logLines, type Place } from '../receipt/index.ts';
 import { type Host, type OutputValue, outputText } from './host.ts';
 import { progressLine, throttle } from './progress.ts';
 
@@ -109,11 +109,11 @@ export function terminalHost({ command, flags, json, quiet, stderr, stdout, env,
       if (json) {
         const value = presented ? presented.value : Object.fromEntries(outputs);
         const said = presented ? { result: value } : { outputs: value };
-        stdout.write(`${JSON.stringify({ command, exitCode, ...said, failures })}\n`);
+        stdout.write(`${jsonLine({ command, exitCode, ...said, failures })}\n`);
       } else if (presented) {
-        stdout.write(presented.text);
+        stdout.write(logLines(presented.text));
       } else {
-        stdout.write(`${report}${tableOf(outputs)}`);
+        stdout.write(`${logLines(report)}${tableOf(outputs)}`);
       }
     },
   };
@@ -126,7 +126,7 @@ function tableOf(outputs: readonly [string, OutputValue][]): string {
   const width = Math.max(0, ...filled.map(([name]) => name.length));
   const between = `\n${' '.repeat(width + 2)}`;
   return filled
-    .map(([name, value]) => `${name.padEnd(width)}  ${value.split('\n').map(logLine).join(between)}\n`)
+    .map(([name, value]) => `${name.padEnd(width)}  ${logLines(value).replaceAll('\n', between)}\n`)
     .join('');
 }
 

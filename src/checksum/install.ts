@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { assertUnchanged, copyModel, type FileStamp, modelFiles, rootOf } from '../model/index.ts';
+import { assertUnchanged, copyModel, type FileStamp, isCopyOf, modelFiles, rootOf } from '../model/index.ts';
 import { removeLeftovers, replaceFile } from '../receipt/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { lockManifest, type ManifestPaths, mergeManifest, nameIn } from './files.ts';
@@ -77,8 +77,8 @@ export async function install(
 }
 
 /**
- * What stands at `target`: its files and digests where they are the same bytes, undefined where nothing stands there or
- * it is to be replaced.
+ * What stands at `target`: its files and digests where they are the same bytes, or those that installing this model made;
+ * undefined where nothing stands there or it is to be replaced.
  */
 async function compareStanding(
   files: readonly string[],
@@ -99,7 +99,8 @@ async function compareStanding(
     });
   }
   const root = rootOf([...found.values()].flatMap(({ chunks }) => chunks));
-  if (root === wanted) return found;
+  const same = root === wanted || (models.has(files[0]!) && (await isCopyOf(files[0]!, target, root)));
+  if (same) return found;
   if (ifExists === 'replace') return undefined;
   throw new InputError(
     `${target} is another ${models.has(files[0]!) ? 'model' : 'file'}, with the root ${root} where ${wanted} is to be installed: ${advice}`,

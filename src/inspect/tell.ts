@@ -8,9 +8,10 @@ import type { MethodEstimate, ModelDescription, SignatureValue } from './describ
 /** The description as text for a terminal. */
 export function inspectionText(model: ModelDescription): string {
   const parts = descriptions(model).map(({ title, facts, notes, tables }) => {
-    const width = Math.max(0, ...facts.map(([label]) => label.length));
+    const shown = facts.map((fact) => fact.map(logLine) as [string, string]);
+    const width = Math.max(0, ...shown.map(([label]) => label.length));
     const lines = [
-      ...facts.map(([label, value]) => `${label.padEnd(width)}  ${logLine(value)}`),
+      ...shown.map(([label, value]) => `${label.padEnd(width)}  ${value}`),
       ...tables.filter(({ rows }) => rows.length > 0).map((table) => terminalTable(table)),
       ...notes.map(logLine),
     ];

@@ -5,6 +5,7 @@ import {
   fsyncSync,
   openSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -233,17 +234,54 @@ function removeUnused(directory: string, base: string, inUse: string | undefined
 }
 
 /**
- * Whether a model in a directory uses the data file of a name. A model may have been renamed (`X.ONNX`, `prod.onnx.bak`),
- * so every file that could be a graph is looked at; where one may not be read, its data may be any.
+ * Whether a model uses the data file of that name in a directory: a model there, or one in a folder above, whose locations
+ * lead down. A model may have been renamed (`X.ONNX`, `prod.onnx.bak`), so every file that could be a graph is looked at;
+ * where one may not be read, its data may be any. Above there may be files of all kinds and of other people's: there a
+ * graph is what has `.onnx` in its name. Files are told by where they really lie, since folders and data may be links.
  */
 function usedNames(directory: string): { has(name: string): boolean } {
-  const graphs = readdirSync(directory).filter((name) => !NO_GRAPH.test(name));
-  const used = graphs.map((name) => namedLocations(path.join(directory, name)));
-  return used.includes(undefined) ? { has: () => true } : new Set(used.flatMap((names) => names ?? []));
+  const used = new Set<string>();
+  for (const folder of foldersAbove(directory)) {
+    const could = folder === directory ? (name: string) => !NO_GRAPH.test(name) : (name: string) => ONNX.test(name);
+    for (const graph of namesIn(folder, directory).filter((name) => could(name) && !NO_GRAPH.test(name))) {
+      const locations = namedLocations(path.join(folder, graph));
+      if (locations === undefined) return { has: () => true };
+      for (const location of locations) used.add(realFile(path.join(folder, location)));
+    }
+  }
+  return { has: (name) => used.has(realFile(path.join(directory, name))) };
+}
+
+/** The directory, and all that it lies in, by its path and where it really lies. */
+function foldersAbove(directory: string): Set<string> {
+  const folders = new Set<string>();
+  for (const start of [directory, realFile(directory)]) {
+    for (let folder = start; !folders.has(folder); folder = path.dirname(folder)) folders.add(folder);
+  }
+  return folders;
+}
+
+/** What we may not list above our own directory holds nothing of ours. */
+function namesIn(folder: string, own: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (folder === own) throw error;
+    return [];
+  }
+}
+
+function realFile(file: string): string {
+  try {
+    return realpathSync.native(file);
+  } catch {
+    return file;
+  }
 }
 
 /** Weights, receipts and what is being written. */
 const NO_GRAPH = /\.(data|json|jsonl|tmp|lock)$/;
+const ONNX = /\.onnx/i;
 
 function escaped(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

@@ -8,7 +8,7 @@ import { layoutModel, type ModelLayout } from './layout.ts';
 import { readModel } from './read.ts';
 import { assertUnchanged } from './stamp.ts';
 import type { FileLayout, FileStamp, Model } from './types.ts';
-import { type WrittenModel, writeModel } from './write.ts';
+import { digestLayout, type WrittenModel, writeModel } from './write.ts';
 
 /**
  * Copies a model to `output` as `writeModel` writes one: its graph's rename is the only commit, so a killed run leaves
@@ -44,7 +44,33 @@ export async function copyModel(
       target.abort();
     }
   }
-  return writeModel(model, output, { external: data === undefined ? 'never' : 'always' });
+  return writeModel(model, output, { external: externalOf(model) });
+}
+
+/**
+ * Whether the model at `output`, whose root is `root`, is what `copyModel` makes of `source` where other weights stood in
+ * the way or its data had other names: the graph then names other data than the source's, and all else is the same.
+ * Writes nothing.
+ *
+ * @throws InputError in one sentence if either cannot be read.
+ */
+export async function isCopyOf(source: string, output: string, root: string): Promise<boolean> {
+  const [model, standing] = [await readModel(source), await readModel(output)];
+  const [data, ...more] = standing.externalFiles;
+  const layout = layoutModel(model, { output, external: externalOf(model) });
+  const location = data && path.relative(path.dirname(standing.path), data);
+  const files = [layout.graph(location), ...(layout.data ? [layout.data] : [])];
+  const sizes = standing.stamps.map(({ size }) => size);
+  if (more.length > 0 || files.length !== sizes.length || files.some(({ size }, at) => size !== sizes[at]))
+    return false;
+  const copied = files.map((file) => digestLayout(file));
+  assertUnchanged(model.stamps);
+  return rootOf(copied.flatMap(({ chunks }) => chunks)) === root;
+}
+
+/** A copy of a model has external data where the model has. */
+function externalOf({ externalFiles }: Model): 'always' | 'never' {
+  return externalFiles.length > 0 ? 'always' : 'never';
 }
 
 /**

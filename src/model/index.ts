@@ -1,5 +1,5 @@
 export { explainWriteError, type ModelOutput, openOutput } from './commit.ts';
-export { copyModel, layoutCopy } from './copy.ts';
+export { copyModel, isCopyOf, layoutCopy } from './copy.ts';
 export {
   CHUNK_BYTES,
   type ChunkDigest,

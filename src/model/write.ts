@@ -70,19 +70,25 @@ function statIfThere(file: string): BigIntStats | undefined {
 }
 
 function writeFile(layout: FileLayout<never>, file: string): FileDigest {
-  const digest = digester();
-  const buffer = Buffer.allocUnsafe(BLOCK_BYTES);
   const descriptor = openSync(file, 'wx');
-  const put = (bytes: Uint8Array) => {
-    digest.update(bytes);
-    for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
-  };
   try {
-    for (const segment of layout.segments) {
-      for (const block of blocksOf(segment, buffer)) put(block);
-    }
+    return digestLayout(layout, (bytes) => {
+      for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
+    });
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** The identity of a file to be written; `put` takes its bytes as they pass. */
+export function digestLayout({ segments }: FileLayout<never>, put?: (bytes: Uint8Array) => void): FileDigest {
+  const digest = digester();
+  const buffer = Buffer.allocUnsafe(BLOCK_BYTES);
+  for (const segment of segments) {
+    for (const block of blocksOf(segment, buffer)) {
+      digest.update(block);
+      put?.(block);
+    }
   }
   return digest.finish();
 }

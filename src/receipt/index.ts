@@ -1,6 +1,6 @@
 export { inputName, inputsOf } from './inputs.ts';
 export { appendJsonLine, isJsonObject, type JsonLine, parseJsonLines, syncFolder } from './json-lines.ts';
-export { guardedLog, type Log, logLine, type Place, type Progress, silentLog } from './log.ts';
+export { guardedLog, jsonLine, type Log, logLine, logLines, type Place, type Progress, silentLog } from './log.ts';
 export {
   type ActionName,
   createReceipt,

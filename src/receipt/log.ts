@@ -47,6 +47,18 @@ export function logLine(text: string): string {
     .replaceAll('##[', '##\\[');
 }
 
+/** A text of several lines, each as a line of a log. */
+export function logLines(text: string): string {
+  return text.split('\n').map(logLine).join('\n');
+}
+
+/** A value as one line of JSON that can do as little as a line of a log: what `logLine` escapes, JSON's own escapes stand for. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value)
+    .replace(UNPRINTABLE, (character) => `\\u${hex(character.charCodeAt(0), 4)}`)
+    .replaceAll('##[', '##\\u005b');
+}
+
 /** `log`, to which only whole lines come. */
 export function guardedLog(log: Log): Log {
   return {

@@ -10,7 +10,7 @@ import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();
-const HOSTILE = 'bad\n::add-mask::shown\r::error::mine\u001b[2J\u009b##[add-mask]also\u202e';
+const HOSTILE = 'bad\n::add-mask::shown\r::error::mine\u001b[2J\u009b\u007f##[add-mask]also\u202e';
 
 /** Names that try to speak to the runner and to the terminal, in a model whose INT8 form is poor. */
 function hostileModel() {
@@ -27,6 +27,7 @@ function hostileModel() {
       outputs: [value('y', [1, 64])],
       initializers: [floats(`W${HOSTILE}`, [64, 64], weights), floats('W2', [64, 64], seeded(4).floats(64 * 64, 0.1))],
     }),
+    { metadata: { [`key${HOSTILE}`]: `value${HOSTILE}` } },
   );
 }
 
@@ -75,6 +76,25 @@ describe('names from a model', () => {
       const runner = await runAction(name, inputs, folder);
       expectTame(runner);
       expect(runner.summary.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+    }
+  });
+
+  it.each([
+    ['inspect', []],
+    ['preflight', []],
+    ['quantize', ['--dry-run']],
+    ['quantize', ['--output', `out${HOSTILE.replaceAll(/[/:]/g, '')}.onnx`]],
+  ])('are tame on the standard output of %s %j, as text and as JSON', async (command, flags) => {
+    const folder = temp();
+    saveModel(folder, hostileModel());
+    for (const json of [[], ['--json']]) {
+      const { code, stdout } = await runCli([command, 'model.onnx', ...flags, ...json], folder);
+      expect(code).toBe(0);
+      expectTame({ stdout, stderr: '' });
+      if (json.length === 0) continue;
+      expect(stdout).toMatch(/^[^\n]*\n$/);
+      const { result } = JSON.parse(stdout);
+      if (command === 'inspect') expect(result.metadata).toEqual({ [`key${HOSTILE}`]: `value${HOSTILE}` });
     }
   });
 

@@ -12,8 +12,9 @@ import {
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type ChecksumOptions, createManifest, verifyManifest } from '../../src/checksum/index.ts';
-import { digestFiles, modelFiles } from '../../src/model/index.ts';
+import { DataType, digestFiles, modelFiles } from '../../src/model/index.ts';
 import { readReceipt, silentLog } from '../../src/receipt/index.ts';
+import { external, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { runCli } from '../support/program.ts';
 import { useTemp } from '../support/temp.ts';
 import { saveModelPair } from './support.ts';
@@ -135,6 +136,49 @@ describe('install', () => {
     expect(listed()).toEqual(['m.onnx', 'm.onnx.data']);
     expect((await install(['m.onnx'])).verified).toBe(true);
     expect((await verifyProduction()).verified).toBe(true);
+  });
+
+  it('takes the same artifact again where installing had to write it anew', async () => {
+    const parts = {
+      inputs: [value('x', [1, 8])],
+      outputs: [value('y', [1, 8])],
+      nodes: [node('MatMul', ['x', 'a'], ['h']), node('MatMul', ['h', 'b'], ['y'])],
+      initializers: ['a', 'b'].map((name) => {
+        writeFileSync(at(`${name}.bin`), new Uint8Array(256).fill(name.charCodeAt(0)));
+        return external(name, DataType.FLOAT, [8, 8], { location: `${name}.bin`, offset: 0, length: 256 });
+      }),
+    };
+    saveModel(incoming, model(graph(parts)), 'm.onnx');
+    await create('m.onnx');
+    await install(['m.onnx']);
+    expect(await rootOfModel(inProduction('m.onnx'))).not.toBe(await rootOfModel(at('m.onnx')));
+    const before = contents(production);
+    for (const ifExists of ['refuse', 'replace'] as const) {
+      const again = await install(['m.onnx'], { ifExists });
+      expect(again).toMatchObject({ verified: true, verdict: 'pass' });
+      expect(contents(production)).toMatchObject({ 'm.onnx': before['m.onnx'], SHA256SUMS: before.SHA256SUMS });
+    }
+    // One byte of one weight.
+    const weights = readFileSync(at('b.bin'));
+    weights[100] = 1;
+    writeFileSync(at('b.bin'), weights);
+    await create('m.onnx');
+    await expect(install(['m.onnx'])).rejects.toThrow(/is another model, with the root/);
+  });
+
+  it('takes the same artifact again where other weights stood in the way of its data', async () => {
+    for (const seed of [1, 2]) {
+      saveModelPair(incoming, 'm.onnx', 32, seed);
+      await create('m.onnx');
+      await install(['m.onnx'], { ifExists: 'replace' });
+    }
+    expect(listed()[1]).toMatch(/^m\.onnx\.[0-9a-f]{8}\.data$/);
+    const before = contents(production);
+    expect((await install(['m.onnx'])).verified).toBe(true);
+    expect(contents(production)).toMatchObject({ 'm.onnx': before['m.onnx'], SHA256SUMS: before.SHA256SUMS });
+    saveModelPair(incoming, 'm.onnx', 32, 1);
+    await create('m.onnx');
+    await expect(install(['m.onnx'])).rejects.toThrow(/is another model, with the root/);
   });
 
   it('leaves no dead names of weights in the manifest, and keeps names of weights that live', async () => {

@@ -1,14 +1,25 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { InputError } from '../../src/errors.ts';
 import { takeLock } from '../../src/lock.ts';
-import { openOutput, readModel, writeModel } from '../../src/model/index.ts';
+import { DataType, openOutput, readModel, writeModel } from '../../src/model/index.ts';
 import { jsonOf, scriptArguments } from '../support/child.ts';
-import { floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
+import { external, floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { ortRun } from '../support/ort-run.ts';
 import { seeded } from '../support/random.ts';
 import { useTemp } from '../support/temp.ts';
@@ -67,6 +78,40 @@ test('weights that a renamed model still uses stay', async () => {
   await write(source(3), output);
   expect(readdirSync(folder)).toHaveLength(4);
 });
+
+test.each(['above', 'above, through a link to the folder', 'beside, through a link to the data'])(
+  'weights that a model uses from %s stay',
+  async (from) => {
+    const above = temp();
+    const folder = path.join(above, 'deep/er');
+    mkdirSync(folder, { recursive: true });
+    const output = path.join(folder, 'm.onnx');
+    await write(source(1), output);
+    let [user, location] = [path.join(above, 'all.onnx.bak'), 'deep/er/m.onnx.data'];
+    if (from.includes('to the folder')) {
+      symlinkSync(folder, path.join(above, 'current'), 'junction');
+      location = 'current/m.onnx.data';
+    }
+    if (from.includes('to the data')) {
+      symlinkSync('m.onnx.data', path.join(folder, 'linked.bin'));
+      [user, location] = [path.join(folder, 'user.onnx'), 'linked.bin'];
+    }
+    const weights = external('W', DataType.FLOAT, [size, size], { location, offset: 0, length: 4 * size * size });
+    const parts = {
+      nodes: [node('MatMul', ['x', 'W'], ['y'])],
+      inputs: [value('x', [1, size])],
+      outputs: [value('y', [1, size])],
+      initializers: [weights],
+    };
+    saveModel(path.dirname(user), model(graph(parts)), path.basename(user));
+    const before = readFileSync(path.join(folder, 'm.onnx.data'));
+    for (const seed of [2, 3, 1]) await write(source(seed), output);
+    expect(readFileSync(path.join(folder, 'm.onnx.data'))).toEqual(before);
+    rmSync(user);
+    await write(source(2), output);
+    expect(readdirSync(folder).filter((name) => /^m\.onnx.*data$/.test(name))).toHaveLength(1);
+  },
+);
 
 test('what a killed run left is removed by the next, and nothing else', async () => {
   const folder = temp();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { guardedLog, logLine, silentLog } from '../../src/receipt/index.ts';
+import { guardedLog, jsonLine, logLine, silentLog } from '../../src/receipt/index.ts';
 
 describe('logLine', () => {
   it('leaves plain text as it is', () => {
@@ -32,6 +32,18 @@ describe('logLine', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it('has a sister for JSON, whose value is the same and whose text is tame', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' })), (value) => {
+        const line = jsonLine(value);
+        expect(JSON.parse(line)).toEqual(JSON.parse(JSON.stringify(value)));
+        expect(line).not.toMatch(/[\p{Cc}\p{Cs}\u2028\u2029\u202e]/u);
+      }),
+      { numRuns: 500 },
+    );
+    expect(jsonLine('\u007f\u009b\u202e##[x]')).toBe(String.raw`"\u007f\u009b\u202e##\u005bx]"`);
   });
 
   it('is what every line of a guarded log goes through', () => {
