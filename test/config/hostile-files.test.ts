@@ -71,3 +71,19 @@ describe.skipIf(process.platform === 'win32')('in the place of a file', () => {
     );
   }
 });
+
+it('more YAML than anybody writes by hand is one sentence, before it is parsed', async () => {
+  const root = temp();
+  mkdirSync(path.join(root, 'config'));
+  const [config, rules] = ['config/sarai.yaml', 'config/model-budget.yaml'];
+  const check = ['promote-config', '--mode', 'check', '--config', config, '--project-root', root];
+  // Well-formed; the parser takes minutes and gigabytes for it.
+  const long = `x: [${'1,'.repeat(4e6)}]\n`;
+  for (const file of [config, rules]) {
+    writeFileSync(path.join(root, config), 'audio_omni: { model_path: a.onnx }\n');
+    writeFileSync(path.join(root, file), long);
+    const { code, stderr, stdout } = await runCli(check, root);
+    expect(code).toBe(1);
+    expect(stderr + stdout).toMatch(/has 8000006 bytes, and YAML of at most 262144 is read/);
+  }
+});

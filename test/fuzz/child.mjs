@@ -1,5 +1,5 @@
 // One target: mutates its seeds for some seconds, or repeats one case. Usage: child.mjs <target> <seed> <seconds> [case]
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { mutate, mutateJson, randomOf } from './mutate.mjs';
@@ -11,7 +11,8 @@ const TIME_MS = 20_000;
 
 const [name, seed, seconds, only] = process.argv.slice(2);
 const target = TARGETS[name];
-const folder = mkdtempSync(path.join(tmpdir(), `fuzz-${name}-`));
+// Files in memory where there are such: a disk takes longer than most parsers.
+const folder = mkdtempSync(path.join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), `fuzz-${name}-`));
 try {
   const seeds = await target.seeds(folder);
   // A target whose seeds are refused tries nothing behind the first check.

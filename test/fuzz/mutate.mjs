@@ -35,8 +35,11 @@ function change(bytes, seeds, random) {
       return put(Buffer.alloc(0), length);
     case 3:
       return put(piece);
-    case 4:
-      return put(Buffer.alloc(Math.min(piece.length * (1 + random(2000)), 2 ** 18), piece.length > 0 ? piece : 1));
+    case 4: {
+      // Long ones now and then: what takes a parser a second is tried, and leaves time for thousands of others.
+      const longest = random(64) === 0 ? 2 ** 18 : 2 ** 10;
+      return put(Buffer.alloc(Math.min(piece.length * (1 + random(2000)), longest), piece.length > 0 ? piece : 1));
+    }
     case 5: {
       const other = seeds[random(seeds.length)];
       const start = random(other.length);

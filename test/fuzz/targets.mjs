@@ -30,6 +30,22 @@ const RECEIPT = {
   results: { memoryMb: 10, latencyP50Ms: 3 },
 };
 const KEY = 'models.audio_omni.model_path';
+// Short ones leave time for many, and hold what a long one has no use for.
+const YAML = [
+  'base: &b {x: 1}',
+  'list: [1, *b, "a\\n"] # c',
+  'text: |-',
+  '  one',
+  '  two',
+  'models:',
+  '  <<: *b',
+  '  audio_omni:',
+  "    model_path: 'a.onnx' # live",
+  '    max_memory_mb: 4_400',
+  '',
+].join('\n');
+const FLOW = '{"models": {"audio_omni": {"model_path": "a.onnx", ? k : !!str v}}}\n';
+const BUDGET = 'version: 1\nlimit: memory.max # GB\non-demand:\n  - { name: a, mb: 5 }\ndownloads: [m/*.gguf]\n';
 const KEYS = [{ key: 'audio_omni.model_path', from: 'a.onnx', to: 'b.onnx' }];
 const ENTRY = {
   schema: 1,
@@ -86,13 +102,13 @@ export const TARGETS = {
     },
   },
   yaml: {
-    seeds: () => [readFileSync(here('examples/sarai/config/sarai.yaml'))],
+    seeds: () => [Buffer.from(YAML), Buffer.from(FLOW), readFileSync(here('examples/sarai/config/sarai.yaml'))],
     run(bytes) {
       editYaml(bytes, [{ key: KEY, value: 'b.onnx' }], { name: 'c.yaml' });
     },
   },
   budget: {
-    seeds: () => [readFileSync(here('examples/sarai/config/model-budget.yaml'))],
+    seeds: () => [Buffer.from(BUDGET), readFileSync(here('examples/sarai/config/model-budget.yaml'))],
     run: (bytes) => parseRules(bytes, 'b.yaml'),
   },
   sums: {

@@ -20,8 +20,22 @@ export interface SyntaxProblem {
   offset: number;
 }
 
-/** The text of a YAML file. It must be UTF-8; the byte order mark stays in the text, so that writing it back keeps it. */
+/**
+ * The largest YAML file that is parsed, bytes: parsing takes a thousand times the memory, and a second for 64 KiB. Whoever
+ * proposes a config may not fill the machine that checks it.
+ */
+const MAX_YAML_BYTES = 2 ** 18;
+
+/**
+ * The text of a YAML file. It must be UTF-8; the byte order mark stays in the text, so that writing it back keeps it.
+ * @throws InputError for another encoding, and for more than 256 KiB
+ */
 export function decodeYaml(bytes: Uint8Array, name: string): string {
+  if (bytes.length > MAX_YAML_BYTES) {
+    throw new InputError(
+      `'${name}' has ${bytes.length} bytes, and YAML of at most ${MAX_YAML_BYTES} is read; is it the config?`,
+    );
+  }
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
     throw new InputError(`'${name}' is UTF-16; save it as UTF-8, which is what services and editors read.`);
   }
