@@ -1,4 +1,4 @@
-import { InputError, messageOf } from '../errors.ts';
+import { InputError, messageOf, shown } from '../errors.ts';
 import { CHUNK_BYTES, rootOf } from '../model/index.ts';
 import type { FileDigests } from './digest.ts';
 
@@ -94,7 +94,7 @@ export function parseChunkedSums(bytes: Uint8Array, file: string): ChunkedSums {
   }
   if (!isRecord(value) || value.schema !== 1) fail('is no manifest of schema 1');
   const { chunkBytes, files } = value as Record<string, unknown>;
-  if (chunkBytes !== CHUNK_BYTES) fail(`has chunks of ${chunkBytes} bytes where ${CHUNK_BYTES} are read`);
+  if (chunkBytes !== CHUNK_BYTES) fail(`has "chunkBytes" ${shown(chunkBytes)} where ${CHUNK_BYTES} is read`);
   if (!Array.isArray(files)) return fail('has no list "files"');
   const sums: ChunkedSums = new Map();
   const spelled = new Map<string, string>();

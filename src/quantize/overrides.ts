@@ -1,7 +1,8 @@
 import { parseDocument } from 'yaml';
-import { InputError, messageOf } from '../errors.ts';
+import { InputError, messageOf, shown } from '../errors.ts';
 import { readRegularFile } from '../read-file.ts';
 import { inputName } from '../receipt/index.ts';
+import { refuseDeepYaml } from '../yaml.ts';
 import type { Override, OverrideOptions, Overrides } from './options.ts';
 
 /** The options that an override may set, with the kind of their values; what a value may be is the method's to say. */
@@ -37,6 +38,7 @@ export function parseOverrides(text: string, name: string): Overrides {
   const refuse = (what: string): never => {
     throw new InputError(`The overrides "${name}" ${what}.`);
   };
+  refuseDeepYaml(text, `The file of overrides "${name}"`);
   const document = parseDocument(text, { uniqueKeys: true });
   const [error] = document.errors;
   if (error) refuse(`are not YAML, or name a pattern twice: ${error.message.split('\n')[0]}`);
@@ -67,7 +69,7 @@ export function formatOverrides(overrides: Overrides): string {
 
 function overrideOf(said: unknown, refuse: (what: string) => never): Override {
   if (said === 'keep') return 'keep';
-  if (!isRecord(said)) return refuse(`say ${JSON.stringify(said)}, which is neither \`keep\` nor options`);
+  if (!isRecord(said)) return refuse(`say ${shown(said)}, which is neither \`keep\` nor options`);
   const { keep, ...rest } = said;
   if (keep === true && Object.keys(rest).length === 0) return 'keep';
   if (keep !== undefined) return refuse('say `keep` beside other options, or not `true`');
@@ -75,7 +77,7 @@ function overrideOf(said: unknown, refuse: (what: string) => never): Override {
   for (const [key, value] of Object.entries(rest)) {
     const option = KEYS.find((each) => inputName(each) === key);
     if (!option) return refuse(`set \`${key}\`, and may set ${KEYS.map(inputName).join(', ')} or \`keep\``);
-    if (!isPlain(option, value)) return refuse(`set \`${key}\` to ${JSON.stringify(value)}`);
+    if (!isPlain(option, value)) return refuse(`set \`${key}\` to ${shown(value)}`);
     options[option] = value;
   }
   if (Object.keys(options).length === 0) return refuse('say nothing of a pattern');

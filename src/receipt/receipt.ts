@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { InputError, messageOf } from '../errors.ts';
+import { InputError, messageOf, shown } from '../errors.ts';
 import { readRegularFile } from '../read-file.ts';
 import { VERSION } from '../version.generated.ts';
 import { replaceFile } from './replace-file.ts';
@@ -147,19 +147,19 @@ const SHA256_HEX = /^[0-9a-f]{64}$/;
 /** The first thing that makes `value` no receipt, as half a sentence. */
 function problemOf(value: unknown): string | undefined {
   if (!isRecord(value)) return 'it is not a JSON object';
-  if (value.schema !== 1) return `its schema is ${show(value.schema)}, and this version reads schema 1`;
+  if (value.schema !== 1) return `its schema is ${shown(value.schema)}, and this version reads schema 1`;
   if (!isRecord(value.tool) || value.tool.name !== 'onnx-quantize-actions' || !isText(value.tool.version)) {
     return 'its "tool" does not name onnx-quantize-actions and a version';
   }
-  if (!isActionName(value.action)) return `its "action" is ${show(value.action)}, not one of ${ACTIONS.join(', ')}`;
+  if (!isActionName(value.action)) return `its "action" is ${shown(value.action)}, not one of ${ACTIONS.join(', ')}`;
   if (!isText(value.createdAt) || Number.isNaN(Date.parse(value.createdAt))) {
-    return `its "createdAt" is ${show(value.createdAt)}, not a date`;
+    return `its "createdAt" is ${shown(value.createdAt)}, not a date`;
   }
-  if (!isVerdict(value.verdict)) return `its "verdict" is ${show(value.verdict)}, not ${VERDICTS.join(', ')}`;
+  if (!isVerdict(value.verdict)) return `its "verdict" is ${shown(value.verdict)}, not ${VERDICTS.join(', ')}`;
   if (!isRecord(value.inputs) || !Object.values(value.inputs).every((input) => typeof input === 'string')) {
     return 'its "inputs" are not an object of strings';
   }
-  if (!isDigest(value.modelRoot)) return `its "modelRoot" is ${show(value.modelRoot)}, not 64 lower-case hex digits`;
+  if (!isDigest(value.modelRoot)) return `its "modelRoot" is ${shown(value.modelRoot)}, not 64 lower-case hex digits`;
   if (!Array.isArray(value.files)) return 'its "files" are not a list';
   for (const [index, entry] of value.files.entries()) {
     const problem = fileProblemOf(entry);
@@ -173,9 +173,9 @@ function problemOf(value: unknown): string | undefined {
 function fileProblemOf(entry: unknown): string | undefined {
   if (!isRecord(entry)) return 'is not an object';
   if (!isText(entry.path)) return 'has no "path"';
-  if (!isOneOf(ROLES, entry.role)) return `has the role ${show(entry.role)}, not ${ROLES.join(' or ')}`;
-  if (!Number.isSafeInteger(entry.size) || Number(entry.size) < 0) return `has the size ${show(entry.size)}`;
-  if (!isDigest(entry.root)) return `has the root ${show(entry.root)}, not 64 lower-case hex digits`;
+  if (!isOneOf(ROLES, entry.role)) return `has the role ${shown(entry.role)}, not ${ROLES.join(' or ')}`;
+  if (!Number.isSafeInteger(entry.size) || Number(entry.size) < 0) return `has the size ${shown(entry.size)}`;
+  if (!isDigest(entry.root)) return `has the root ${shown(entry.root)}, not 64 lower-case hex digits`;
   if (entry.chunks !== undefined && !(Array.isArray(entry.chunks) && entry.chunks.every(isDigest))) {
     return 'has "chunks" that are not a list of digests';
   }
@@ -211,10 +211,4 @@ function isDigest(value: unknown): value is string {
 
 function isOneOf(list: readonly string[], value: unknown): boolean {
   return typeof value === 'string' && list.includes(value);
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return 'absent';
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

@@ -203,7 +203,14 @@ describe('SHA256SUMS.json', () => {
       (json: Damaged) => {
         json.chunkBytes = 1;
       },
-      'has chunks of 1 bytes',
+      'has "chunkBytes" 1 where',
+    ],
+    [
+      'what no sentence can hold',
+      (json: Damaged) => {
+        json.chunkBytes = { toString: 1, valueOf: 1 };
+      },
+      'has "chunkBytes" an object where',
     ],
     [
       'a name that leads out',

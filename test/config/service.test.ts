@@ -107,6 +107,17 @@ describe('a health answer can do no harm', () => {
     expect((await site.history()).map(({ action }) => action)).toEqual(['revert']);
   });
 
+  it('lists in lists without end at the path are no model', async () => {
+    site = await makeSite();
+    await site.receipts();
+    const before = await site.text();
+    const body = `{"model":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+    const healthUrl = await answering(`200 OK\r\ncontent-length: ${body.length}`, body);
+    const result = await up({ healthUrl, healthJsonPath: 'model', healthTimeout: 0.5 });
+    expect(result.failures[0]).toMatch(/'model' is 'a list' where/);
+    expect(await site.text()).toBe(before);
+  });
+
   it('nor in a process of its own: it ends with exit 1 and a sentence', async () => {
     site = await makeSite();
     await site.receipts();

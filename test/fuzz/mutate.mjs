@@ -55,6 +55,10 @@ function change(bytes, seeds, random) {
   }
 }
 
+/** Stands for lists in lists without end, which cannot be cloned or written out as values. */
+const DEEP = 'deep';
+const DEEP_JSON = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+
 const ODD_VALUES = [
   null,
   true,
@@ -87,10 +91,12 @@ const ODD_VALUES = [
   [null],
   [{}],
   { constructor: 1 },
+  { toString: 1, valueOf: 1 },
   JSON.parse('{"__proto__":1}'),
   '2026-13-45',
   '1970-01-01T00:00:00Z',
   'toString',
+  DEEP,
   '__proto__',
 ];
 
@@ -106,7 +112,8 @@ export function mutateJson(from, random) {
     const index = random(values.length);
     values[index] = replaceIn(values[index], random);
   }
-  return Buffer.from(values.map((value) => `${JSON.stringify(value) ?? 'null'}\n`).join(''));
+  const text = values.map((value) => `${JSON.stringify(value) ?? 'null'}\n`).join('');
+  return Buffer.from(text.replaceAll(JSON.stringify(DEEP), DEEP_JSON));
 }
 
 function parse(text) {
@@ -130,7 +137,10 @@ function replaceIn(value, random) {
     else delete value[key];
   } else if (way === 1) {
     if (Array.isArray(value)) value.push(structuredClone(value[key]));
-    else value[String(odd()).slice(0, 100)] = value[key];
+    else {
+      const name = odd();
+      value[typeof name === 'string' ? name.slice(0, 100) : JSON.stringify(name)] = value[key];
+    }
   } else value[key] = replaceIn(value[key], random);
   return value;
 }

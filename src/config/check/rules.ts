@@ -1,5 +1,6 @@
 import { isMap, parseDocument } from 'yaml';
 import { InputError } from '../../errors.ts';
+import { refuseDeepYaml } from '../../yaml.ts';
 import { decodeYaml } from '../yaml/parse.ts';
 
 /** A part of the service that takes memory. */
@@ -29,7 +30,9 @@ const PARTS = ['version', 'limit', 'host-ram-gb', 'permanent', 'on-demand', 'dow
 
 /** Reads the budget rules. @throws InputError naming the part that is wrong. */
 export function parseRules(bytes: Uint8Array, name: string): BudgetRules {
-  const document = parseDocument(decodeYaml(bytes, name), { logLevel: 'error' });
+  const text = decodeYaml(bytes, name);
+  refuseDeepYaml(text, `'${name}'`);
+  const document = parseDocument(text, { logLevel: 'error' });
   const problem = document.errors[0];
   if (problem) throw new InputError(`${name} is not valid YAML: ${problem.message.split('\n')[0]}`);
   if (!isMap(document.contents)) throw new InputError(`${name} holds no mapping; see the example's model-budget.yaml.`);
@@ -78,7 +81,7 @@ export function parseRules(bytes: Uint8Array, name: string): BudgetRules {
 export function matchesGlob(path: string, glob: string): boolean {
   // Where in the path what has been read of the glob may end.
   let ends = [true];
-  for (const [part] of glob.matchAll(/\*\*\/|\*\*|[^]/g)) {
+  for (const [part] of glob.matchAll(/\*\*\/|\*\*|./gs)) {
     const next: boolean[] = [];
     let within = false;
     for (let at = 0; at <= path.length; at += 1) {

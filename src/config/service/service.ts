@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InputError } from '../../errors.ts';
+import { InputError, shown } from '../../errors.ts';
 import { runProgram, splitCommand } from '../../program.ts';
 import type { Log } from '../../receipt/index.ts';
 import { splitKey } from '../yaml/keys.ts';
@@ -183,7 +183,7 @@ function judge(answer: Answer, jsonPath: string, accepted: Accepted): Reported {
   if (value === undefined || value === null) {
     return { ok: false, detail: `the answer has nothing at '${jsonPath}': ${excerpt(answer.body ?? '')}` };
   }
-  const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const text = typeof value === 'object' ? shown(value) : String(value);
   const reported = excerpt(text);
   if (accepted === undefined || accepted.includes(text)) {
     return { ok: true, detail: `${answer.detail}, ${jsonPath} is '${reported}'`, reported };

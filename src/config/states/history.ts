@@ -1,4 +1,4 @@
-import { InputError } from '../../errors.ts';
+import { InputError, shown } from '../../errors.ts';
 import {
   type ActionName,
   isActionName,
@@ -135,11 +135,11 @@ const ACTIONS: readonly unknown[] = ['promote', 'rollback', 'revert', 'proof'];
 /** The first thing that makes `value` no history entry, as half a sentence; undefined where it is one. */
 export function entryProblem(value: unknown): string | undefined {
   if (!isJsonObject(value)) return 'it is no object';
-  if (value.schema !== 1) return `its schema is ${show(value.schema)}, and this version reads 1`;
+  if (value.schema !== 1) return `its schema is ${shown(value.schema)}, and this version reads 1`;
   for (const field of ['id', 'at', 'who', 'host', 'config'] as const) {
-    if (!isText(value[field])) return `its '${field}' is ${show(value[field])}, no text`;
+    if (!isText(value[field])) return `its '${field}' is ${shown(value[field])}, no text`;
   }
-  if (!ACTIONS.includes(value.action)) return `its 'action' is ${show(value.action)}`;
+  if (!ACTIONS.includes(value.action)) return `its 'action' is ${shown(value.action)}`;
   for (const field of ['run', 'reason', 'commit', 'failure', 'to', 'target', 'back'] as const) {
     if (value[field] !== undefined && typeof value[field] !== 'string') return `its '${field}' is no text`;
   }
@@ -217,9 +217,4 @@ function isText(value: unknown): value is string {
 
 function isCount(value: unknown): boolean {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
-}
-
-function show(value: unknown): string {
-  const text = value === undefined ? 'absent' : JSON.stringify(value);
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

@@ -1,6 +1,7 @@
 import { type Document, LineCounter, type ParsedNode, parseAllDocuments } from 'yaml';
 import { InputError } from '../../errors.ts';
 import type { Place } from '../../receipt/index.ts';
+import { refuseDeepYaml } from '../../yaml.ts';
 
 /** A YAML file as its parser sees it: the text is the file's, byte order mark and line ends included. */
 export interface YamlFile {
@@ -46,9 +47,13 @@ export function decodeYaml(bytes: Uint8Array, name: string): string {
   }
 }
 
-/** Parses without judging: errors stay in the documents, duplicate keys are left to the caller. */
+/**
+ * Parses without judging: errors stay in the documents, duplicate keys are left to the caller.
+ * @throws InputError for what nests without end
+ */
 export function parseYaml(text: string, name: string): YamlFile {
   const lines = new LineCounter();
+  refuseDeepYaml(text, `'${name}'`);
   const documents = parseAllDocuments(text, {
     keepSourceTokens: true,
     lineCounter: lines,

@@ -1,5 +1,6 @@
 import { isScalar, parse, parseDocument } from 'yaml';
 import { InputError } from '../../errors.ts';
+import { refuseDeepYaml } from '../../yaml.ts';
 
 /** What a key can be set to. */
 export type YamlScalar = string | number | boolean | null;
@@ -27,6 +28,7 @@ export function writeScalar(value: YamlScalar, style: ScalarStyle, inFlow: boole
 
 /** A scalar as a user writes it on the right of `key=`: `1200` is a number, `true` a boolean, `"1200"` a string. */
 export function readScalar(text: string): YamlScalar {
+  refuseDeepYaml(text, 'What a key is set to');
   const document = parseDocument(text, { logLevel: 'error' });
   const node = document.contents;
   if (document.errors.length > 0 || (node !== null && !isScalar(node))) return text;
