@@ -311,6 +311,15 @@ const bad: { what: string; says: RegExp; prepare: (folder: string) => string[] |
       return ['--output', 'out/int8.onnx'];
     },
   },
+  {
+    what: 'a folder for receipts that is a file',
+    says: /"report" is the folder for receipts, and out is a file/,
+    prepare: (folder) => {
+      saveModel(folder, smallModel());
+      writeFileSync(path.join(folder, 'out'), '');
+      return ['--report', 'out'];
+    },
+  },
 ];
 
 describe('bad input', () => {

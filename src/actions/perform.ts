@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { InputError, messageOf } from '../errors.ts';
 import { VERSION } from '../version.generated.ts';
 import type { Action, Host } from './host.ts';
@@ -17,6 +18,9 @@ export async function perform<A extends ActionName>(
     const inputs = getInputs(name, host.input);
     const { token }: { token?: string } = inputs;
     if (token) host.secret(token);
+    const { report }: { report?: string } = inputs;
+    // A rollback is held up by nothing, least of all by where its receipt goes.
+    if (report && name !== 'promote-config') assertFolder(report);
     const { outputs, summary, text, failures } = await action(inputs, {
       log: host.log,
       signal,
@@ -42,6 +46,13 @@ export async function perform<A extends ActionName>(
     if (host.debug && !(error instanceof InputError)) for (const line of stackOf(error)) host.log.info(line);
     host.fail(explain(error, host.debug));
     return 1;
+  }
+}
+
+/** Before the work whose result goes there; a folder that is missing is made. */
+function assertFolder(report: string): void {
+  if (statSync(report, { throwIfNoEntry: false })?.isDirectory() === false) {
+    throw new InputError(`Input "report" is the folder for receipts, and ${report} is a file: name a folder.`);
   }
 }
 

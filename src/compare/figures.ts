@@ -15,6 +15,8 @@ export interface OutputFigures {
   channels: AxisFigures[];
   /** Lowest cosine, and the sample that has it. */
   worst: { sample: number; cosine: number };
+  /** The cosine of each sample, in their order: of the first ones only where samples and outputs are many. */
+  cosines: number[];
   /** Means over all elements of all samples. */
   mse: number;
   mae: number;
@@ -46,6 +48,9 @@ export interface Figures {
   worst: { sample: number; output: string; cosine: number };
 }
 
+/** Cosines that a receipt holds, of all outputs together. */
+const MAX_COSINES = 2048;
+
 /**
  * Sums up comparisons: `samples[s][o]` is output o of sample s, outputs in the same order in every sample; `channels` are
  * the axes of each output, by its name.
@@ -54,10 +59,12 @@ export function outputFigures(
   samples: readonly (readonly OutputComparison[])[],
   channels: ReadonlyMap<string, AxisFigures[]>,
 ): OutputFigures[] {
-  return (samples[0] ?? []).map(({ name }, output) =>
+  const outputs = samples[0] ?? [];
+  return outputs.map(({ name }, output) =>
     figuresOf(
       samples.map((sample) => sample[output]!),
       channels.get(name) ?? [],
+      Math.ceil(MAX_COSINES / outputs.length),
     ),
   );
 }
@@ -84,7 +91,7 @@ export function overallFigures(outputs: readonly OutputFigures[]): Figures {
   };
 }
 
-function figuresOf(samples: readonly OutputComparison[], channels: AxisFigures[]): OutputFigures {
+function figuresOf(samples: readonly OutputComparison[], channels: AxisFigures[], kept: number): OutputFigures {
   const total = (pick: (sample: OutputComparison) => number) => samples.reduce((sum, each) => sum + pick(each), 0);
   const elements = total((sample) => sample.elements);
   const mean = (pick: (sample: OutputComparison) => number) =>
@@ -101,6 +108,7 @@ function figuresOf(samples: readonly OutputComparison[], channels: AxisFigures[]
     channelSimilarity: channels.length > 0 ? Math.min(...channels.map(({ similarity }) => similarity)) : null,
     channels,
     worst: { sample: lowest, cosine: samples[lowest]!.cosine },
+    cosines: samples.slice(0, kept).map(({ cosine }) => Number(cosine.toPrecision(7))),
     mse: mean((sample) => sample.mse),
     mae: mean((sample) => sample.mae),
     maxAbs: Math.max(...samples.map(({ maxAbs }) => maxAbs)),

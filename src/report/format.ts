@@ -13,7 +13,7 @@ export function number(value: number | null | undefined): string {
 /** A number with its unit; `–` for none. */
 export function quantity(value: number | null | undefined, unit: string): string {
   if (value === null || value === undefined) return '–';
-  return unit === '' || unit === '×' ? `${number(value)}${unit}` : `${number(value)} ${unit}`;
+  return unit === '' ? number(value) : `${number(value)} ${unit}`;
 }
 
 /** A duration of `ms` milliseconds: `950 ms`, `12.3 s`, `4 min 5 s`. */

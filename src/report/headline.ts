@@ -1,7 +1,7 @@
 import type { Receipt, Verdict } from '../receipt/index.ts';
 import { share } from './format.ts';
 import type { Headline, Section, Skipped } from './page.ts';
-import { fields, numberOf } from './sections/read.ts';
+import { type Fields, fields, numberOf } from './sections/read.ts';
 
 /**
  * The answer before all figures: how much smaller, how much faster, how alike, and whether the model is in use; if not,
@@ -15,7 +15,11 @@ export function headlineOf(
 ): Headline | undefined {
   if (receipts.length === 0) return undefined;
   const verdict = overall(sections, failures);
-  const parts = [...figures(receipts), ending(receipts, sections, failures, verdict)];
+  const [because] = [
+    ...sections.flatMap((section) => (section.verdict === 'pass' ? [] : section.failures)),
+    ...failures,
+  ];
+  const parts = [...figures(receipts), ending(receipts, verdict, because)];
   return { text: parts.filter((part) => part !== '').join(' · '), verdict };
 }
 
@@ -50,9 +54,18 @@ function figures(receipts: readonly Receipt[]): string[] {
   const similarity = numberOf(compared.similarity);
   return [
     ...times(ratio, 'smaller', 'larger'),
-    ...times(numberOf(fields(compared.speed).speedup), 'faster', 'slower'),
+    ...pace(fields(compared.speed)),
     ...(similarity === undefined ? [] : [`${rounded(similarity)} alike`]),
   ];
+}
+
+/** How much faster; `as fast` where the interval holds both. */
+function pace({ speedup, interval }: Fields): string[] {
+  const [value, low, high] = [speedup, fields(interval).low, fields(interval).high].map(numberOf);
+  if (value === undefined) return [];
+  return low !== undefined && high !== undefined && low < 1 && high > 1
+    ? ['as fast']
+    : times(value, 'faster', 'slower');
 }
 
 /** `3.9 × smaller`, or the other way about for a ratio below one. */
@@ -67,12 +80,7 @@ function rounded(similarity: number): string {
 }
 
 /** What became of the model. */
-function ending(
-  receipts: readonly Receipt[],
-  sections: readonly Section[],
-  failures: readonly string[],
-  verdict: Verdict,
-): string {
+function ending(receipts: readonly Receipt[], verdict: Verdict, because: string | undefined): string {
   const promotion = receipts.findLast(
     ({ action, inputs }) => action === 'promote-config' && inputs.mode !== 'check' && inputs.mode !== 'verify',
   );
@@ -84,11 +92,9 @@ function ending(
     return changed === false ? 'already in use' : done;
   }
   if (verdict === 'pass') return receipts.length > 1 ? 'all checks passed' : 'passed';
-  const [because] = [
-    ...sections.flatMap((section) => (section.verdict === 'pass' ? [] : section.failures)),
-    ...failures,
-  ];
   const asked = promotion !== undefined || receipts.some(({ inputs }) => (inputs.config ?? '') !== '');
   const not = asked ? `not ${done}` : verdict === 'fail' ? 'failed' : 'undecided';
-  return because === undefined ? not : `${not} because ${because}`;
+  // A sentence goes on: `The similarity …`, but not `P50 latency …`.
+  const reason = because?.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
+  return reason === undefined ? not : `${not} because ${reason}`;
 }

@@ -1,4 +1,4 @@
-import type { Description, GateRow, Page, Section, Table } from './page.ts';
+import { type Description, type GateRow, isJudged, type Page, type Section, type Table } from './page.ts';
 import { PLOT_STYLE, plotElement, plotTitle } from './plot.ts';
 
 /** Rows of a table; the rest is in the receipt. */
@@ -100,11 +100,12 @@ ${section.tables.map(tableHtml).join('\n')}
 
 function gateTable(gates: readonly GateRow[]): string {
   if (gates.length === 0) return '';
-  const rows = gates.map(
-    ({ name, figure, limit, verdict, group }) =>
-      `<tr${group ? ' class="group"' : ''}><th scope="row">${escapeHtml(name)}</th><td class="number">${escapeHtml(figure)}</td><td class="number">${escapeHtml(limit)}</td><td>${verdict === 'info' ? '' : badge(verdict)}</td></tr>`,
-  );
-  return `<div class="scroll"><table><thead><tr><th scope="col">check</th><th scope="col" class="number">figure</th><th scope="col" class="number">limit</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+  const judged = isJudged(gates);
+  const rows = gates.map(({ name, figure, limit, verdict, group }) => {
+    const against = `<td class="number">${escapeHtml(limit)}</td><td>${verdict === 'info' ? '' : badge(verdict)}</td>`;
+    return `<tr${group ? ' class="group"' : ''}><th scope="row">${escapeHtml(name)}</th><td class="number">${escapeHtml(figure)}</td>${judged ? against : ''}</tr>`;
+  });
+  return `<div class="scroll"><table><thead><tr><th scope="col">check</th><th scope="col" class="number">figure</th>${judged ? '<th scope="col" class="number">limit</th><th scope="col">verdict</th>' : ''}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function tableHtml(given: Table): string {
@@ -174,7 +175,7 @@ const PAGE_STYLE = `
   th, td { text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; vertical-align: top; }
   thead th { color: var(--muted); font-size: 0.875rem; }
   .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-  @media (max-width: 30rem) { th, td { padding-right: 0.5rem; font-size: 0.875rem; } }
+  @media (max-width: 30rem) { th, td { padding-right: 0.5rem; font-size: 0.875rem; } .badge { font-size: 0.7rem; } }
   code, pre { font: 0.85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
   pre { background: var(--card); padding: 0.75rem; overflow-x: auto; border-radius: 6px; overflow-wrap: normal; }
   pre ins { background: var(--add); text-decoration: none; } pre del { background: var(--remove); text-decoration: none; } .meta { color: var(--muted); }
@@ -185,7 +186,7 @@ const PAGE_STYLE = `
   .group th { font-weight: 600; } .group td { color: var(--muted); }
   .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0.5rem 2rem; align-items: start; }
   figure { margin: 1rem 0; min-width: 0; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
-  svg { width: 100%; max-width: 30rem; height: auto; }
+  svg { width: 100%; max-width: 27rem; height: auto; }
   details { margin: 0.5rem 0; } summary { cursor: pointer; }
   @media print { details { display: block; } }
 `;

@@ -1,6 +1,6 @@
 import { shorten, VERDICT_SIGN } from './format.ts';
 import { mermaid } from './mermaid.ts';
-import type { Block, GateRow, Page, Section, Table } from './page.ts';
+import { type Block, type GateRow, isJudged, type Page, type Section, type Table } from './page.ts';
 
 /** GitHub refuses a step's summary above 1 MiB; a little is left for what others add. */
 export const SUMMARY_BYTES = 2 ** 20 - 16 * 1024;
@@ -127,9 +127,17 @@ function quoted(sign: string, sentences: readonly string[]): string {
 }
 
 function gateTable(gates: readonly GateRow[]): string {
-  const rows = gates.map(({ name, figure, limit, verdict }) => [name, figure, limit, VERDICT_SIGN[verdict]]);
+  const columns = isJudged(gates) ? 4 : 2;
+  const rows = gates.map(({ name, figure, limit, verdict }) =>
+    [name, figure, limit, VERDICT_SIGN[verdict]].slice(0, columns),
+  );
   const bold = gates.flatMap(({ group }, index) => (group ? [index] : []));
-  return markdownTable({ head: ['check', 'figure', 'limit', 'verdict'], rows, numeric: [1, 2], bold });
+  return markdownTable({
+    head: ['check', 'figure', 'limit', 'verdict'].slice(0, columns),
+    rows,
+    numeric: [1, 2],
+    bold,
+  });
 }
 
 function block({ title, language, text }: Block): string {

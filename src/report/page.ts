@@ -59,6 +59,10 @@ export interface GateRow {
   group?: boolean;
 }
 
+/** Whether the columns of limit and verdict hold anything. */
+export const isJudged = (gates: readonly GateRow[]): boolean =>
+  gates.some(({ limit, verdict }) => limit !== '' || verdict !== 'info');
+
 export interface Table {
   title: string;
   head: string[];
@@ -98,7 +102,11 @@ export interface StripChart {
     low?: number | undefined;
     high?: number | undefined;
     limit?: number | undefined;
+    /** What the value is the mean of, where that is known. */
+    points?: number[];
   }[];
+  /** A value that all are held against without its being a limit. */
+  mark?: { value: number; label: string };
   /** The best that a value can be: where lines cannot show a range, bars show the distance from it. */
   ideal?: number;
 }

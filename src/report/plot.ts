@@ -13,13 +13,13 @@ export const PLOT_STYLE = `
   }`;
 
 /** Two lie side by side on a wide page, and one is still legible at the width of a phone. */
-const WIDTH = 480;
+const WIDTH = 400;
 /** Without quotes: echarts puts it into an attribute as it is. */
 const FONT = 'system-ui, -apple-system, Segoe UI, sans-serif';
 /** The margins hold the axis labels too. */
 const FIT_LABELS = { outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' } as const;
 const SERIES = ['var(--series-1)', 'var(--series-2)'];
-const MAX_BARS = 20;
+const MAX_BARS = 12;
 /** Letters of a bar's label that its margin holds. */
 const MAX_LABEL = 26;
 
@@ -100,48 +100,81 @@ function bars(chart: BarChart): Drawn {
   const values = shown.map(({ value }) => value);
   const limits = shown.map(({ limit }) => nearLimit(values, limit));
   const drawn = shown.map((bar, index) => ({ ...bar, limit: limits[index] }));
-  const option = {
-    grid: { left: 24, right: 24, top: 12, bottom: 28, ...FIT_LABELS },
-    xAxis: { ...valueAxis(chart.unit, 'middle', 28), ...reaching(values, limits) },
-    yAxis: { ...categoryAxis(barLabels(drawn, MAX_LABEL)), inverse: true },
-    series: [{ type: 'bar', barMaxWidth: 20, data: values, itemStyle: { color: SERIES[0] } }, limitTicks(limits)],
-  };
-  return { height: 62 + 36 * shown.length, option };
+  const ends = [0, ...values, ...limits.flatMap((limit) => limit ?? [])];
+  return rows(drawn, { ...valueAxis(chart.unit, 'middle', 28), ...scale(Math.min(...ends), Math.max(...ends)) }, [
+    { type: 'bar', barWidth: 12, data: values, itemStyle: { color: SERIES[0] } },
+    limitTicks(limits),
+  ]);
 }
 
-function strip(chart: StripChart): Drawn {
-  const shown = finite(chart.rows).slice(0, MAX_BARS);
+function strip({ rows: given, unit, ideal, mark }: StripChart): Drawn {
+  const shown = finite(given).slice(0, MAX_BARS);
   if (shown.length === 0) return undefined;
-  const ends = shown.flatMap(({ value, low, high, limit }) => [value, low ?? value, high ?? value, limit ?? value]);
-  const option = {
-    grid: { left: 24, right: 24, top: 12, bottom: 28, ...FIT_LABELS },
-    xAxis: {
-      ...valueAxis(chart.unit, 'middle', 28),
-      ...around([...ends, ...(chart.ideal === undefined ? [] : [chart.ideal])], chart.ideal),
+  const ends = shown.flatMap(({ value, low, high, limit, points = [] }) => [value, low, high, limit, ...points]);
+  const known = [...ends, ideal, mark?.value].flatMap((end) =>
+    end !== undefined && Number.isFinite(end) ? [end] : [],
+  );
+  const name = mark === undefined ? unit : `${unit} (dashed: ${mark.label})`;
+  return rows(shown, { ...valueAxis(name, 'middle', 28), ...around(known, ideal) }, [
+    {
+      type: 'scatter',
+      symbolSize: 7,
+      itemStyle: { color: SERIES[0], opacity: 0.5 },
+      data: shown.flatMap(({ points = [] }, row) => points.map((point) => [point, row])),
     },
-    yAxis: { ...categoryAxis(barLabels(shown, MAX_LABEL)), inverse: true },
-    series: [
-      {
-        type: 'scatter',
-        symbolSize: 11,
-        itemStyle: { color: SERIES[0] },
-        data: shown.map(({ value }, row) => [value, row]),
-        markLine: {
-          symbol: 'rect',
-          symbolSize: [2, 10],
-          silent: true,
-          animation: false,
-          label: { show: false },
-          lineStyle: { color: SERIES[0], type: 'solid' as const, width: 3, opacity: 0.6 },
-          data: shown.flatMap(({ value, low = value, high = value }, row) =>
-            low < high ? [[{ coord: [low, row] }, { coord: [high, row] }] as [object, object]] : [],
-          ),
-        },
+    {
+      type: 'scatter',
+      z: 4,
+      symbolSize: 12,
+      // Among the dots that it is the mean of, it has another form and colour.
+      data: shown.map(({ value, points = [] }, row) =>
+        points.length > 0
+          ? { value: [value, row], symbol: 'diamond', itemStyle: { color: 'var(--ink)' } }
+          : { value: [value, row], itemStyle: { color: SERIES[0] } },
+      ),
+      markLine: {
+        symbol: 'none',
+        silent: true,
+        animation: false,
+        label: { show: false },
+        lineStyle: { color: SERIES[0], type: 'solid' as const, width: 3, opacity: 0.6 },
+        data: shown.flatMap(({ value, low = value, high = value, points = [] }, row) =>
+          low < high && points.length === 0
+            ? [[{ coord: [low, row] }, { coord: [high, row] }] as [object, object]]
+            : [],
+        ),
       },
-      limitTicks(shown.map(({ limit }) => limit)),
-    ],
+    },
+    limitTicks(shown.map(({ limit }) => limit)),
+    ...(mark === undefined ? [] : [markedAt(mark.value)]),
+  ]);
+}
+
+/** A row per value, its label in a line of its own above it: however long, it takes no room from what is drawn. */
+function rows(shown: Parameters<typeof barLabels>[0], xAxis: object, series: object[]): Drawn {
+  const axisLabel = { color: 'var(--ink)', inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 9, 2] };
+  const option = {
+    grid: { left: 12, right: 20, top: 18, bottom: 28, ...FIT_LABELS },
+    xAxis,
+    yAxis: { ...categoryAxis(barLabels(shown, MAX_LABEL)), inverse: true, axisLabel, z: 3 },
+    series,
   };
-  return { height: 62 + 36 * shown.length, option };
+  return { height: 68 + 42 * shown.length, option };
+}
+
+/** A dashed line from top to bottom. */
+function markedAt(value: number) {
+  return {
+    type: 'scatter',
+    data: [],
+    markLine: {
+      symbol: 'none',
+      silent: true,
+      lineStyle: { color: 'var(--muted)', type: 'dashed' as const, width: 1.5 },
+      label: { show: false },
+      data: [{ xAxis: value }],
+    },
+  };
 }
 
 /** A stroke across each bar or row that has a limit; its label says which. */
@@ -149,7 +182,7 @@ function limitTicks(limits: readonly (number | undefined)[]) {
   return {
     type: 'scatter',
     symbol: 'rect',
-    symbolSize: [2.5, 30],
+    symbolSize: [2.5, 18],
     itemStyle: { color: 'var(--limit)' },
     z: 5,
     data: limits.flatMap((limit, row) => (limit === undefined ? [] : [[limit, row]])),
@@ -160,39 +193,39 @@ function runs({ series, unit }: RunChart): Drawn {
   const shown = series.filter(({ values }) => values.length > 0);
   if (shown.length === 0) return undefined;
   const end = clipAt(shown);
+  const top = end === undefined ? undefined : roundUp(end);
+  // Beside the lines themselves, medians that are close would lie on one another.
+  const named = shown.map(({ name, values }) => {
+    return { name: `${name}: P50 ${quantity(quantile(values, 0.5), unit)}`.replace(/^: /, ''), values };
+  });
   const option = {
-    grid: { left: 12, right: 76, top: shown.length > 1 ? 56 : 32, bottom: 28, ...FIT_LABELS },
-    legend: { show: shown.length > 1, top: 0, left: 0, itemGap: 24, textStyle: { color: 'var(--ink)' }, itemWidth: 12 },
+    grid: { left: 12, right: 16, top: 24 + 24 * named.length, bottom: 28, ...FIT_LABELS },
+    legend: { top: 0, left: 0, orient: 'vertical' as const, textStyle: { color: 'var(--ink)' }, itemWidth: 12 },
     xAxis: {
       ...valueAxis('run', 'middle', 28),
       min: 1,
       minInterval: 1,
       max: Math.max(2, ...shown.map(({ values }) => values.length)),
     },
-    yAxis: { ...valueAxis(unit, 'end', 12), min: 0, ...(end === undefined ? {} : { max: roundUp(end) }) },
-    series: shown.map(({ name, values }, index) => ({
+    yAxis: { ...valueAxis(unit, 'end', 12), min: 0, ...(top === undefined ? {} : { max: top }) },
+    series: named.map(({ name, values }, index) => ({
       name,
       type: 'scatter',
       // Two series also differ by shape, for those who see no colours.
       symbol: index === 0 ? 'circle' : 'diamond',
-      symbolSize: 7,
-      itemStyle: { color: SERIES[index % SERIES.length], opacity: 0.8 },
-      data: values.map((value, run) => [run + 1, end === undefined ? value : Math.min(value, roundUp(end))]),
+      symbolSize: 6,
+      itemStyle: { color: SERIES[index % SERIES.length], opacity: 0.7 },
+      data: values.map((value, run) => [run + 1, top === undefined ? value : Math.min(value, top)]),
       markLine: {
         symbol: 'none',
         silent: true,
         lineStyle: { color: SERIES[index % SERIES.length], type: 'solid' as const, width: 1.5 },
-        label: {
-          color: SERIES[index % SERIES.length],
-          textBorderWidth: 0,
-          position: 'end' as const,
-          formatter: () => `P50 ${number(quantile(values, 0.5))}`,
-        },
+        label: { show: false },
         data: [{ yAxis: quantile(values, 0.5) }],
       },
     })),
   };
-  return { height: 300, option };
+  return { height: 260 + 24 * named.length, option };
 }
 
 function trade({ points, x, y, limit }: TradeChart): Drawn {
@@ -249,22 +282,20 @@ function trend({ points, unit, limit }: TrendChart): Drawn {
   return { height: 280, option };
 }
 
-/** An axis that all limits lie on, where the values alone would not reach them. */
-function reaching(values: readonly number[], limits: readonly (number | undefined)[]) {
-  const highest = Math.max(...limits.map((limit) => limit ?? Number.NEGATIVE_INFINITY));
-  return highest > 0.9 * Math.max(...values) ? { max: roundUp(1.15 * highest) } : {};
-}
-
 /** An axis about the values, no further than `end`: it shows what changes, and nothing where nothing does. */
 function around(values: readonly number[], end = Number.POSITIVE_INFINITY) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = 0.1 * (high - low) || 0.01 * Math.abs(high) || 1;
-  const step = 10 ** Math.floor(Math.log10(margin));
-  const tidy = (value: number) => Number(value.toPrecision(12));
-  return {
-    min: tidy(Math.floor((low - margin) / step) * step),
-    max: Math.min(end, tidy(Math.ceil((high + margin) / step) * step)),
-  };
+  return scale(low - margin, Math.min(end, high + margin));
+}
+
+/** An axis from `low` to `high` or a little beyond, in about four steps of 1, 2 or 5 at some power of ten. */
+function scale(low: number, high: number) {
+  const least = (high - low || 1) / 5;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const interval = power * ([1, 2, 5].find((factor) => factor * power >= 0.999 * least) ?? 10);
+  const tidy = (steps: number) => Number((steps * interval).toPrecision(12));
+  return { min: tidy(Math.floor(low / interval + 1e-9)), max: tidy(Math.ceil(high / interval - 1e-9)), interval };
 }
 
 /** To two digits. */

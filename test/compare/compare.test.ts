@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { outputFigures } from '../../src/compare/figures.ts';
 import { type CompareContext, type CompareOptions, compare } from '../../src/compare/index.ts';
 import { DataType, type ModelProto } from '../../src/model/index.ts';
 import { quantize } from '../../src/quantize/index.ts';
@@ -121,6 +122,24 @@ describe('compare', () => {
     const again = await run(pair, { samples: saved });
     expect(again.figures.samples.count).toBe(1);
     expect(again.figures.similarity).toBeCloseTo(cosine, 12);
+  });
+
+  test('the receipt knows the similarity of each sample, in their order', async () => {
+    const pair = await quantizedPair();
+    const { figures } = await run(pair, { count: 4 });
+    const { cosines, similarity, worst } = figures.outputs[0]!;
+    expect(cosines).toHaveLength(4);
+    expect(cosines[worst.sample]).toBeCloseTo(worst.cosine, 6);
+    expect(Math.min(...cosines)).toBe(cosines[worst.sample]);
+    expect(cosines.reduce((sum, each) => sum + each, 0) / 4).toBeCloseTo(similarity, 6);
+  });
+
+  test('of many samples it keeps so few that it stays small', () => {
+    const nothing = { referenceNans: 0, modelNans: 0, unequalInfinities: 0, signal: 1, noise: 0 };
+    const comparison = { ...nothing, cosine: 1, mse: 0, mae: 0, maxAbs: 0, sqnrDb: 99, elements: 1 };
+    const sample = ['a', 'b'].map((name) => ({ ...comparison, name }));
+    const outputs = outputFigures(new Array(5000).fill(sample), new Map());
+    expect(outputs.map(({ cosines }) => cosines.length)).toEqual([1024, 1024]);
   });
 
   test('the same seed gives the same figures, another one others', async () => {

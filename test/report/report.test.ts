@@ -40,7 +40,7 @@ describe('the summary of one action', () => {
     expect(compare).toContain('title "Error that each layer introduces, relative to its output"');
     expect(compare).toContain('```yaml\nexclude-nodes: |\n  /encoder/layers.0/self_attn/q_proj/MatMul\n```');
     expect(compare).toContain('"…0…: 0.08", "…1…: 0.0303"');
-    expect(compare).toContain('| Speed-up, paired | 3.41× | ≥ 2× | ✅ pass |');
+    expect(compare).toContain('| Speed-up, paired | 3.41 × | ≥ 2 × | ✅ pass |');
     expect(compare).toContain('title "Cosine similarity over past runs (red: limit 0.98)"');
   });
 
@@ -120,6 +120,28 @@ describe('the summary of the pipeline', () => {
     const ended = htmlReport([asked], ['validate: There is no sample in samples/: name a folder that has some.']);
     expect(ended).toContain('not promoted because validate: There is no sample in samples/');
     expect(ended).toContain('<th scope="row">Validate</th><td>skipped');
+  });
+
+  it('goes on with the sentence that says why, and calls as fast what is not known to be faster', () => {
+    const failure = 'The similarity 0.9917 is below the limit 0.999: leave the layers unquantized.';
+    const results = {
+      ...fieldsOf(samples.compare),
+      speed: { speedup: 1.014, interval: { low: 0.93, high: 1.1 } },
+      gates: [{ name: 'similarity', figure: 0.9917, limit: 0.999, verdict: 'fail', sentence: failure }],
+      failures: [failure],
+    };
+    const compare: Receipt = { ...samples.compare, verdict: 'fail', results };
+    const asked = { ...samples.quantize, inputs: { ...samples.quantize.inputs, config: 'sarai.yaml' } };
+    const summary = pipelineSummary([asked, compare], [failure]);
+    expect(summary).toContain(' · as fast · 0.994 alike · not promoted because the similarity 0.9917 is below');
+    // Said at the top once, and in its section.
+    expect(summary.split('similarity 0.9917 is below')).toHaveLength(3);
+  });
+
+  it('has no columns of limits where nothing is limited', () => {
+    expect(actionSummary(samples.quantize)).toContain('| check | figure |\n|---|---:|\n');
+    expect(htmlReport([samples.quantize])).not.toContain('>limit</th>');
+    expect(htmlReport([samples.compare])).toContain('>limit</th>');
   });
 
   it('names two models of which no receipt tells the precision by their files', () => {
@@ -344,12 +366,65 @@ describe('a limit', () => {
   });
 });
 
+describe('similarity', () => {
+  const dots = (receipt: Receipt) => (htmlReport([receipt]).match(/<path [^>]*fill-opacity="0.5"/g) ?? []).length;
+  const output = { name: 'y', similarity: 0.99, worst: { sample: 7, cosine: 0.97 } };
+  const compare = (count: number, outputs: object[]) => {
+    return { ...samples.compare, results: { ...fieldsOf(samples.compare), samples: { count }, outputs } } as Receipt;
+  };
+
+  it('is drawn for every sample, with the mean', () => {
+    const cosines = [0.991, 0.992, 0.993, 0.97];
+    const html = htmlReport([compare(4, [{ ...output, cosines }])]);
+    expect(html).toContain('<figcaption>Similarity of each output: the mean, and a dot for each sample</figcaption>');
+    // The worst one is drawn with them, in case it is not among those that are kept.
+    expect(dots(compare(4, [{ ...output, cosines }]))).toBe(5);
+    expect(
+      dots(
+        compare(4, [
+          { ...output, cosines },
+          { ...output, name: 'z', cosines: [1] },
+        ]),
+      ),
+    ).toBe(7);
+  });
+
+  it('says of how many samples only the first are drawn, and of older receipts draws the range', () => {
+    expect(htmlReport([compare(3000, [{ ...output, cosines: [0.99, 0.98] }])])).toContain(
+      'a dot for each sample, the first 2 of 3000 and the worst',
+    );
+    expect(htmlReport([samples.compare])).toContain('mean, and down to its worst sample');
+    expect(dots(samples.compare)).toBe(0);
+  });
+});
+
+describe('axes', () => {
+  it('are marked at even steps, up to both ends', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 1e-6, max: 1e6, noNaN: true }),
+        fc.double({ min: 0, max: 3, noNaN: true }),
+        (value, factor) => {
+          const bars = [{ label: 'a', value, limit: factor * value }];
+          const svg = plotFile({ kind: 'bars', title: 't', unit: 'ms', bars }) ?? '';
+          const marks = [...svg.matchAll(/>(-?[\d.]+(?:e[+-]\d+)?)<\/text>/g)].map(([, text]) => Number(text));
+          const steps = marks.slice(1).map((mark, index) => mark - marks[index]!);
+          expect(marks[0]).toBe(0);
+          expect(marks.at(-1)).toBeGreaterThanOrEqual(Math.max(value, factor * value) * (1 - 1e-5));
+          for (const step of steps) expect(Math.abs(step - steps[0]!)).toBeLessThan(1e-4 * marks.at(-1)!);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});
+
 describe('timed runs', () => {
   it('are clipped where a few press the others to the floor, and those are counted', () => {
     const values = [...Array.from({ length: 30 }, (_, run) => 10 + (run % 3)), 400, 900];
     const svg = plotFile({ kind: 'runs', title: 'Runs', unit: 'ms', series: [{ name: 'x', values }] }) ?? '';
     expect(svg).toContain('aria-label="Runs (2 at the upper edge are beyond the scale, up to 900 ms)"');
-    expect(svg).toContain('P50 11');
+    expect(svg).toContain('>x: P50 11 ms<');
     expect(svg).not.toMatch(/>(400|900|1000)</);
   });
 });

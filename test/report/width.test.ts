@@ -13,12 +13,33 @@ const hasChromium = chromium !== undefined;
 const folder = mkdtempSync(path.join(tmpdir(), 'onnx-quantize-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Pixels that a page is wide where a window of 360 shows it. */
-function widthOf(html: string): number {
+/** What a page is like where a window of 360 pixels shows it. */
+interface Seen {
+  /** Pixels that it is wide. */
+  width: number;
+  /** Texts of pictures that leave their picture or lie on another text. */
+  collisions: string[];
+}
+
+function look(html: string): Seen {
   const source = html.replace(/&/g, '&amp;').replace(/"/g, '&quot;');
   // A headless window is never narrower than 500 pixels, and the page runs no script: a frame measures it.
   const page = `<!doctype html><body><iframe id="f" style="width:360px;height:600px;border:0" srcdoc="${source}"></iframe>
-<script>onload = () => { document.title = f.contentDocument.documentElement.scrollWidth }</script>`;
+<script>onload = () => {
+  const within = (a, b) => a.left >= b.left - 1 && a.right <= b.right + 1 && a.top >= b.top - 1 && a.bottom <= b.bottom + 1;
+  const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 3 || b.bottom <= a.top + 3;
+  const collisions = [];
+  for (const svg of f.contentDocument.querySelectorAll('svg')) {
+    const box = (node) => node.getBoundingClientRect();
+    const texts = [...svg.querySelectorAll('text')];
+    for (const [index, text] of texts.entries()) {
+      if (!within(box(text), box(svg))) collisions.push(text.textContent + ' leaves its picture');
+      for (const other of texts.slice(index + 1))
+        if (!apart(box(text), box(other))) collisions.push(text.textContent + ' lies on ' + other.textContent);
+    }
+  }
+  document.title = JSON.stringify({ width: f.contentDocument.documentElement.scrollWidth, collisions });
+}</script>`;
   const file = path.join(folder, 'page.html');
   writeFileSync(file, page);
   const options = [
@@ -33,7 +54,7 @@ function widthOf(html: string): number {
     maxBuffer: 2 ** 26,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
-  return Number(/<title>(\d+)<\/title>/.exec(dom)?.[1]);
+  return JSON.parse(/<title>(.*?)<\/title>/s.exec(dom)?.[1]?.replaceAll('&amp;', '&') ?? '') as Seen;
 }
 
 // Needs a browser, which a machine that builds need not have.
@@ -41,17 +62,43 @@ describe.skipIf(!hasChromium)('report.html in a window of 360 pixels', () => {
   const all = Object.values(sampleReceipts());
 
   it('is no wider, whatever the names', () => {
-    expect(widthOf(htmlReport(all))).toBe(360);
+    expect(look(htmlReport(all)).width).toBe(360);
     const long = 'encoder_layers_0_self_attention_'.repeat(8);
     const named = all.map((receipt) => ({
       ...receipt,
       files: receipt.files.map((file) => ({ ...file, path: `${long}.onnx` })),
       results: { ...receipt.results, failures: [long], manifest: long },
     }));
-    expect(widthOf(htmlReport(named, [long]))).toBe(360);
+    expect(look(htmlReport(named, [long])).width).toBe(360);
     // The measure can fail.
-    expect(
-      widthOf(htmlReport(all).replace('<main>', '<main><div style="width:500px;height:1px"></div>')),
-    ).toBeGreaterThan(360);
+    const wide = htmlReport(all).replace('<main>', '<main><div style="width:500px;height:1px"></div>');
+    expect(look(wide).width).toBeGreaterThan(360);
+  });
+
+  it('has pictures whose texts stay inside, and apart from each other', () => {
+    const name = 'encoder_layers_0_self_attention_'.repeat(3);
+    const outputs = ['a', 'b'].map((letter) => ({
+      name: name + letter,
+      similarity: 0.99,
+      worst: { sample: 1, cosine: 0.95 },
+      cosines: [0.98, 0.999],
+      channels: [{ axis: 1, worst: [{ index: 1077, cosine: 0.851 }] }],
+    }));
+    const trial = (form: string, value: number, similarity: number) => {
+      return { name: form, form, similarity, slowdown: { value } };
+    };
+    const trials = [trial('dynamic', 0.5, 0.97), trial('static, percentile', 0.49, 0.99), trial('fp16', 0.9, 0.9999)];
+    const search = { trials, chosen: { name: 'static, percentile' }, gates: { minSimilarity: 0.98 } };
+    const receipts = all.map((receipt) =>
+      receipt.action === 'compare'
+        ? { ...receipt, results: { ...receipt.results, outputs } }
+        : receipt.action === 'quantize'
+          ? { ...receipt, results: { ...receipt.results, auto: search } }
+          : receipt,
+    );
+    const html = htmlReport(receipts);
+    expect(look(html).collisions).toEqual([]);
+    // The measure can fail.
+    expect(look(html.replace(/>P50: /, `>${name}`)).collisions).not.toEqual([]);
   });
 });

@@ -42,7 +42,7 @@ export function compareSection(receipt: Receipt): Section {
   ];
   section.facts.push(...facts.filter(([, value]) => value !== ''));
   section.charts.push(
-    ...similarityStrip(list(outputs), list(gates)),
+    ...similarityStrip(list(outputs), list(gates), numberOf(fields(samples).count) ?? 0),
     ...channelStrip(list(outputs)),
     ...speedStrip(fields(speed), list(gates)),
     ...pairChart(fields(speed), names),
@@ -108,23 +108,33 @@ function ungated(results: Fields, gated: readonly GateRow[]): GateRow[] {
   });
 }
 
-/** Each output: the mean over samples, and the range down to the worst sample. */
-function similarityStrip(outputs: readonly Fields[], gates: readonly Fields[]): StripChart[] {
+/** Each output: every sample, and their mean. Of receipts that do not know each sample, the range down to the worst. */
+function similarityStrip(outputs: readonly Fields[], gates: readonly Fields[], count: number): StripChart[] {
   const limit = numberOf(gates.find(({ name }) => name === 'similarity')?.limit);
   const rows = outputs
-    .flatMap(({ name, similarity, worst }) => {
+    .flatMap(({ name, similarity, worst, cosines }) => {
       const value = numberOf(similarity);
       if (value === undefined) return [];
-      return [{ label: textOf(name), value, low: numberOf(fields(worst).cosine), limit }];
+      const lowest = numberOf(fields(worst).cosine);
+      const known = numbers(cosines);
+      // The worst one is shown, wherever it stands.
+      const points = known.length === 0 || lowest === undefined ? known : [...known, lowest];
+      return [{ label: textOf(name), value, low: lowest, limit, points }];
     })
     .sort((a, b) => a.value - b.value);
   if (rows.length === 0) return [];
-  const title = 'Similarity of each output: mean, and down to its worst sample';
+  const shown = Math.min(...outputs.map(({ cosines }) => numbers(cosines).length));
+  const some = shown < count ? `, the first ${shown} of ${count} and the worst` : '';
+  const title =
+    shown === 0
+      ? 'Similarity of each output: mean, and down to its worst sample'
+      : `Similarity of each output: the mean, and a dot for each sample${some}`;
   return [{ kind: 'strip', title, unit: 'cosine', rows, ideal: 1 }];
 }
 
 /** The channels that differ most, worst first. The limit is of their mean, so none is drawn here. */
 function channelStrip(outputs: readonly Fields[]): StripChart[] {
+  const several = outputs.length > 1;
   const rows = outputs
     .flatMap(({ name, channels }) =>
       list(channels).flatMap(({ axis, worst }) =>
@@ -132,7 +142,7 @@ function channelStrip(outputs: readonly Fields[]): StripChart[] {
           const value = numberOf(cosine);
           return value === undefined
             ? []
-            : [{ label: `${textOf(name)}, axis ${textOf(axis)}, ${textOf(index)}`, value }];
+            : [{ label: `${several ? `${textOf(name)}, ` : ''}axis ${textOf(axis)}, ${textOf(index)}`, value }];
         }),
       ),
     )
@@ -150,7 +160,7 @@ function speedStrip({ speedup, interval }: Fields, gates: readonly Fields[]): St
   const limit = numberOf(gates.find(({ name }) => name === 'speedup')?.limit);
   const row = { label: 'speed-up', value, low, high, limit };
   const title = 'Speed-up over pairs, with its 95 % interval';
-  return [{ kind: 'strip', title, unit: '×', rows: [row, { label: 'no gain', value: 1 }] }];
+  return [{ kind: 'strip', title, unit: '×', rows: [row], mark: { value: 1, label: 'as fast' } }];
 }
 
 function pairChart({ referenceMs, modelMs }: Fields, names: ModelNames): Chart[] {
