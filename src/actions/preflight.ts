@@ -59,8 +59,7 @@ async function checkRuntime(
 ): Promise<{ finding: Finding; location?: RuntimeLocation }> {
   const subject = 'runtime';
   try {
-    const given = { ...(ortPath ? { ortPath } : {}), ...(registryUrl ? { registryUrl } : {}) };
-    const location = await resolveRuntime({ log, ...given });
+    const location = await resolveRuntime({ log, ortPath, registryUrl });
     const { version, directory, source } = location;
     const text = `onnxruntime-node ${version} (${source}: ${directory})`;
     return { finding: { subject, state: 'ok', text }, location };

@@ -16,14 +16,7 @@ export async function settleFor(inputs: Options, context: ActionContext): Promis
   if (inputs.samples) return undefined;
   const { log, signal, cache, temporaryFolder } = context;
   const { ortPath, registryUrl } = inputs;
-  const runtime = () =>
-    resolveRuntime({
-      log,
-      signal,
-      ...(cache ? { cache } : {}),
-      ...(ortPath ? { ortPath } : {}),
-      ...(registryUrl ? { registryUrl } : {}),
-    });
+  const runtime = () => resolveRuntime({ log, signal, cache, ortPath, registryUrl });
   try {
     return await settleInputs(await readModel(inputs.model), inputs, { ...context, temporaryFolder, runtime });
   } catch (error) {

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { silentLog } from '../receipt/index.ts';
 import { digestFile, type FileDigests, readError } from './digest.ts';
 import { locateManifest, lockManifest, mergeManifest, nameIn, readManifest } from './files.ts';
 import { knownChunks } from './known.ts';
@@ -13,9 +14,9 @@ import type { CheckedFile, ChecksumContext, ChecksumOptions, ChecksumResult } fr
  * @throws InputError where a file is missing, unreadable, outside the manifest's folder, or changes meanwhile, and
  * where a manifest is there that cannot be read.
  */
-export async function createManifest(options: ChecksumOptions, context: ChecksumContext): Promise<ChecksumResult> {
+export async function createManifest(options: ChecksumOptions, context: ChecksumContext = {}): Promise<ChecksumResult> {
   const started = performance.now();
-  const { log } = context;
+  const { log = silentLog } = context;
   const { files, models } = await selectFiles(options.path);
   const paths = locateManifest(options.manifest, files);
   const names = new Map(files.map((file) => [file, nameIn(paths.folder, file)]));
@@ -60,7 +61,7 @@ async function digestAll(
   files: readonly string[],
   known: Awaited<ReturnType<typeof knownChunks>>,
   options: ChecksumOptions,
-  { log, signal }: ChecksumContext,
+  { log = silentLog, signal }: ChecksumContext,
 ): Promise<Map<string, FileDigests>> {
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   const total = sizes.reduce((sum, size) => sum + size, 0);

@@ -4,7 +4,7 @@ import { InputError, messageOf } from '../errors.ts';
 import { describeOwner, type Lock, waitForLock } from '../lock.ts';
 import { makeFolder } from '../make-folder.ts';
 import { readRegularFileIfThere } from '../read-file.ts';
-import { removeLeftovers, replaceFile } from '../receipt/index.ts';
+import { removeLeftovers, replaceFile, silentLog } from '../receipt/index.ts';
 import type { FileDigests } from './digest.ts';
 import {
   type ChunkedSums,
@@ -62,7 +62,7 @@ async function writeManifest(
  * The lock of a manifest, without which two runs at once would lose each other's entries. A live owner is waited for.
  * @throws InputError where it holds on for ten minutes, or the folder takes no lock.
  */
-export async function lockManifest(paths: ManifestPaths, { log, signal }: ChecksumContext): Promise<Lock> {
+export async function lockManifest(paths: ManifestPaths, { log = silentLog, signal }: ChecksumContext): Promise<Lock> {
   let said = false;
   try {
     makeFolder(paths.folder);

@@ -32,8 +32,9 @@ export interface ChecksumOptions {
 }
 
 export interface ChecksumContext {
-  log: Log;
-  signal?: AbortSignal;
+  /** Default: silence. */
+  log?: Log | undefined;
+  signal?: AbortSignal | undefined;
   now?: () => Date;
 }
 

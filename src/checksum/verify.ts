@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { CHUNK_BYTES, modelFiles, rootOf, stampFile } from '../model/index.ts';
+import { silentLog } from '../receipt/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { locateManifest, type ManifestPaths, nameIn, readManifest } from './files.ts';
 import { install } from './install.ts';
@@ -15,9 +16,9 @@ import type { CheckedFile, ChecksumContext, ChecksumOptions, ChecksumResult, Fil
  * `SHA256SUMS` is there, each file is one thread's. What is wrong is the result's `failures`, not an error.
  * @throws InputError where there is no manifest, it is broken, or `path` names nothing that it lists.
  */
-export async function verifyManifest(options: ChecksumOptions, context: ChecksumContext): Promise<ChecksumResult> {
+export async function verifyManifest(options: ChecksumOptions, context: ChecksumContext = {}): Promise<ChecksumResult> {
   const started = performance.now();
-  const { log, signal } = context;
+  const { log = silentLog, signal } = context;
   const named = options.path.some((line) => !line.startsWith('!'));
   if (options.installTo !== undefined && !named) {
     throw new InputError(

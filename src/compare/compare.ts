@@ -175,13 +175,7 @@ async function prepare(hosts: Hosts, options: CompareOptions, context: Context):
 
 async function executionOf(options: CompareOptions, { log, signal, cache }: Context): Promise<Execution> {
   const { ortPath, registryUrl, executionProvider: provider, threads, timeoutSeconds } = options;
-  const runtime = await resolveRuntime({
-    log,
-    ...(signal ? { signal } : {}),
-    ...(cache ? { cache } : {}),
-    ...(ortPath ? { ortPath } : {}),
-    ...(registryUrl ? { registryUrl } : {}),
-  });
+  const runtime = await resolveRuntime({ log, signal, cache, ortPath, registryUrl });
   return { runtime, provider, threads, timeoutSeconds, log, ...(signal ? { signal } : {}) };
 }
 

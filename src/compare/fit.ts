@@ -1,5 +1,6 @@
+import { bytes } from '../bytes.ts';
 import { declaredOutputs } from '../model/index.ts';
-import { assertFits, declaredBytes, megabytes, memoryNeed } from './memory.ts';
+import { assertFits, declaredBytes, memoryNeed } from './memory.ts';
 import type { CompareContext } from './options.ts';
 import { assertRoom } from './quality.ts';
 import { spoolSpace } from './spool.ts';
@@ -28,7 +29,7 @@ export async function fitsTogether({ subjects, sizes, runsReference, folder, ...
   if (runsReference) assertFits('reference', reference, available);
   assertFits('model', model, available);
   const together = !runsReference || reference.expected + model.expected <= available * 0.9;
-  const figures = `${megabytes(reference.expected)} for the reference and ${megabytes(model.expected)} for the model, ${megabytes(available)} available`;
+  const figures = `${bytes(reference.expected)} for the reference and ${bytes(model.expected)} for the model, ${bytes(available)} available`;
   context.log.info(`Memory: about ${figures}; ${together ? 'both are loaded at once' : 'one is loaded at a time'}.`);
   return together;
 }
@@ -47,7 +48,7 @@ export async function separateWhereTight(load: Load, stage: Stage, outputBytes: 
   const available = availableMemory();
   if (expected <= available) return;
   log.info(
-    `Memory: the model is expected to take ${megabytes(expected)} and ${megabytes(available)} are left; one is loaded at a time.`,
+    `Memory: the model is expected to take ${bytes(expected)} and ${bytes(available)} are left; one is loaded at a time.`,
   );
   await stage.separate();
 }

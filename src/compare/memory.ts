@@ -1,3 +1,4 @@
+import { bytes } from '../bytes.ts';
 import { InputError } from '../errors.ts';
 import {
   bitsOf,
@@ -122,10 +123,6 @@ export function declaredBytes(outputs: readonly DeclaredValue[], sizes: Readonly
 export function assertFits(what: string, { least, held, outputs }: MemoryNeed, available: number): void {
   if (least <= available) return;
   throw new InputError(
-    `The ${what} needs at least ${megabytes(least)} of memory (weights ${megabytes(held)}, outputs twice ${megabytes(outputs)}), but ${megabytes(available)} are available: free memory, use a larger machine, or smaller dims.`,
+    `The ${what} needs at least ${bytes(least)} of memory (weights ${bytes(held)}, outputs twice ${bytes(outputs)}), but ${bytes(available)} are available: free memory, use a larger machine, or smaller dims.`,
   );
-}
-
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toLocaleString('en', { maximumFractionDigits: bytes < 1e7 ? 1 : 0 })} MB`;
 }

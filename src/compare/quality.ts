@@ -1,11 +1,11 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
+import { bytes } from '../bytes.ts';
 import { InputError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { declaredOutputs, indexGraphs, type Model } from '../model/index.ts';
 import type { Samples, SpooledTensor } from '../runtime/index.ts';
 import { type RowsOptions, scoredOutputs } from './logits.ts';
-import { megabytes } from './memory.ts';
 import { type AxisFigures, Channels, channelAxes } from './metrics/channels.ts';
 import { CHUNK_ELEMENTS, createKernels, type Kernels } from './metrics/kernels.ts';
 import { compareOutputs, type OutputComparison, type StoredTensor } from './metrics/outputs.ts';
@@ -139,11 +139,11 @@ function channelsOf(outputs: readonly StoredTensor[], notes: string[]): Map<stri
 }
 
 /** @throws InputError where a folder cannot take so many bytes; `what` begins the sentence */
-export async function assertSpace(folder: string, bytes: number, what: string): Promise<void> {
+export async function assertSpace(folder: string, needed: number, what: string): Promise<void> {
   const { freeBytes } = await spoolSpace(folder);
-  if (bytes + RESERVE <= freeBytes) return;
+  if (needed + RESERVE <= freeBytes) return;
   throw new InputError(
-    `${what}, ${megabytes(bytes)} in ${folder}, which has ${megabytes(freeBytes)} free: make room there, point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk, or give fewer samples (count).`,
+    `${what}, ${bytes(needed)} in ${folder}, which has ${bytes(freeBytes)} free: make room there, point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk, or give fewer samples (count).`,
   );
 }
 
@@ -152,7 +152,7 @@ export async function assertRoom(folder: string, outputBytes: number): Promise<v
   const { freeBytes } = await spoolSpace(folder);
   if (2 * outputBytes + RESERVE <= freeBytes || outputBytes === 0) return;
   throw new InputError(
-    `Comparing one sample writes ${megabytes(2 * outputBytes)} of outputs to ${folder}, which has ${megabytes(freeBytes)} free: make room there or point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk.`,
+    `Comparing one sample writes ${bytes(2 * outputBytes)} of outputs to ${folder}, which has ${bytes(freeBytes)} free: make room there or point the temporary folder (TMPDIR, on a runner RUNNER_TEMP) to a larger disk.`,
   );
 }
 

@@ -110,7 +110,7 @@ export async function withScorer<T>(options: ScoreOptions, body: (scorer: Scorer
   const { log = silentLog, signal, temporaryFolder = tmpdir() } = options;
   const reference = await modelOf(options.reference);
   assertOutputs(reference);
-  const runtime = options.runtime ?? (await resolveRuntime({ log, ...(signal ? { signal } : {}) }));
+  const runtime = options.runtime ?? (await resolveRuntime({ log, signal }));
   const { provider, threads, timeoutSeconds } = options;
   const execution: Execution = { runtime, provider, threads, timeoutSeconds, log, ...(signal ? { signal } : {}) };
   return withScratch(temporaryFolder, 'onnx-score', (folder) =>

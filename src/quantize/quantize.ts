@@ -173,10 +173,7 @@ async function attempt({
   measurer,
 }: Job): Promise<QuantizeResult | undefined> {
   const { log = silentLog, signal } = context;
-  const pool = new Pool({
-    ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-    ...(signal ? { signal } : {}),
-  });
+  const pool = new Pool({ threads: settings.threads, signal });
   try {
     const measured = await measurer.measure(pool, progress(log, 'Reading weights'));
     await breathe(signal);

@@ -32,12 +32,12 @@ export interface Pins {
 
 export interface ResolveOptions {
   /** Folder of onnxruntime-node, or one with it under node_modules. Nothing else is looked at then. */
-  ortPath?: string;
+  ortPath?: string | undefined;
   /** Mirror of the npm registry; default: npm's own configuration. */
-  registryUrl?: string;
+  registryUrl?: string | undefined;
   /** Folders whose node_modules are looked at; default those that npm put this package into. */
   bases?: readonly string[];
-  cache?: CacheService;
+  cache?: CacheService | undefined;
   /** Default `process.env`: RUNNER_TOOL_CACHE, npm's settings, proxies. */
   env?: NodeJS.ProcessEnv;
   platform?: string;
@@ -45,8 +45,8 @@ export interface ResolveOptions {
   pins?: Pins;
   stallMs?: number;
   retryMs?: readonly number[];
-  log?: Log;
-  signal?: AbortSignal;
+  log?: Log | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**

@@ -65,8 +65,8 @@ export interface SessionOptions {
   timeoutMs?: number;
   /** A process started ahead; one is started when absent. */
   host?: SessionHost;
-  log?: Log;
-  signal?: AbortSignal;
+  log?: Log | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -215,8 +215,7 @@ type ProfiledSession = Session & { profile(): Promise<string> };
 
 async function open(options: SessionOptions, profilePrefix: string | undefined): Promise<ProfiledSession> {
   const log = options.log ?? silentLog;
-  const runtime =
-    options.runtime ?? (await resolveRuntime({ log, ...(options.signal ? { signal: options.signal } : {}) }));
+  const runtime = options.runtime ?? (await resolveRuntime({ log, signal: options.signal }));
   const threads = options.threads ?? environment().physicalCores;
   const arena = options.arena ?? true;
   const provider = options.provider ?? 'auto';

@@ -125,13 +125,7 @@ const GENERATED = 'generated';
 async function prepare(options: AutoOptions, source: Subject, context: AutoContext): Promise<Search> {
   const { log, signal, cache, temporaryFolder = tmpdir(), settled, spell } = context;
   const { ortPath, registryUrl, calibrationData, dims, ranges, seed, threads } = options;
-  const runtime = await resolveRuntime({
-    log,
-    ...(signal ? { signal } : {}),
-    ...(cache ? { cache } : {}),
-    ...(ortPath ? { ortPath } : {}),
-    ...(registryUrl ? { registryUrl } : {}),
-  });
+  const runtime = await resolveRuntime({ log, signal, cache, ortPath, registryUrl });
   const generated = !calibrationData || calibrationData === GENERATED;
   const samples = await samplesFor(
     source.model,

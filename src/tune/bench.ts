@@ -1,5 +1,6 @@
 import { stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
+import { bytes } from '../bytes.ts';
 import type { Ranking, Score, Scorer, Subject } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
 import { addressOf, labelOf } from '../model/index.ts';
@@ -214,7 +215,7 @@ export class Bench {
     const needed = this.#options.source.size * 1.1;
     if (bavail * bsize >= needed) return;
     throw new DiskFull(
-      `The temporary folder ${folder} has ${megabytes(bavail * bsize)} free, and each model that \`auto\` tries takes up to ${megabytes(needed)} of it for a while: make room there, or name another one (TMPDIR, on a runner RUNNER_TEMP).`,
+      `The temporary folder ${folder} has ${bytes(bavail * bsize)} free, and each model that \`auto\` tries takes up to ${bytes(needed)} of it for a while: make room there, or name another one (TMPDIR, on a runner RUNNER_TEMP).`,
     );
   }
 }
@@ -271,5 +272,3 @@ export function describe(trial: Trial): string {
   const speed = slowdown ? `, ${(1 / slowdown.value).toFixed(2)} × as fast` : '';
   return `${form}: ${similarity.toFixed(4)} alike${channels}${speed}, ${(1 / sizeRatio).toFixed(1)} × smaller`;
 }
-
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;

@@ -74,7 +74,7 @@ async function compareManifest(
   // What is verified goes into the receipt of validate; the checksum room's own is thrown away with the folder.
   const { failures, files } = await verifyManifest(
     { path: [options.model], manifest, report: folder, threads: options.threads },
-    { log, ...(signal ? { signal } : {}) },
+    { log, signal },
   );
   check.failures.push(...failures);
   check.figures.push({

@@ -58,8 +58,9 @@ export interface ValidateOptions {
 }
 
 export interface ValidateContext extends InputContext {
-  log: Log;
-  signal?: AbortSignal;
+  /** Default: silence. */
+  log?: Log | undefined;
+  signal?: AbortSignal | undefined;
   now?: () => Date;
   cache?: CacheService;
   /** Where large outputs and profiles lie meanwhile; default the system's temporary folder. */

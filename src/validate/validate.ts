@@ -9,6 +9,7 @@ import {
   inputsOf,
   pathInReceipt,
   receiptPath,
+  silentLog,
   type Verdict,
   writeReceipt,
 } from '../receipt/index.ts';
@@ -51,7 +52,7 @@ const MB = 1e6;
  * result's; the receipt is written whatever the verdict.
  * @throws InputError for options, samples or a provider that do not fit, and where there is no model at all
  */
-export async function validate(options: ValidateOptions, context: ValidateContext): Promise<ValidateResult> {
+export async function validate(options: ValidateOptions, context: ValidateContext = {}): Promise<ValidateResult> {
   const started = performance.now();
   // It starts while the files are looked at.
   const host = startHost(context);
@@ -94,13 +95,7 @@ async function validateIn(
 }
 
 function findRuntime(options: ValidateOptions, { log, signal, cache }: ValidateContext): Promise<RuntimeLocation> {
-  return resolveRuntime({
-    log,
-    ...(signal ? { signal } : {}),
-    ...(cache ? { cache } : {}),
-    ...(options.ortPath ? { ortPath: options.ortPath } : {}),
-    ...(options.registryUrl ? { registryUrl: options.registryUrl } : {}),
-  });
+  return resolveRuntime({ log, signal, cache, ortPath: options.ortPath, registryUrl: options.registryUrl });
 }
 
 interface Work {
@@ -116,7 +111,7 @@ interface Work {
 /** Everything that takes a session. A session that fails fails the check it was in; later ones are skipped. */
 async function checkSession(work: Work): Promise<void> {
   const { options, context, results } = work;
-  const { log } = context;
+  const { log = silentLog } = context;
   const runtime = await work.finding;
   results.runtime = { version: runtime.version, source: runtime.source };
   const load = addCheck(results, 'load');
@@ -169,7 +164,7 @@ async function checkSession(work: Work): Promise<void> {
 
 /** What the model is fed where nobody brings samples. */
 function settle({ model, options, context, scratch }: Work, runtime: RuntimeLocation) {
-  const { settled, spell, log, signal } = context;
+  const { settled, spell, log = silentLog, signal } = context;
   return settleInputs(
     model,
     { ...options, count: TIMED_SAMPLES },
@@ -185,7 +180,7 @@ function settle({ model, options, context, scratch }: Work, runtime: RuntimeLoca
 }
 
 function sessionOptions({ options, context, model }: Work, runtime: RuntimeLocation): SessionOptions {
-  const { log, signal } = context;
+  const { log = silentLog, signal } = context;
   return {
     model: options.model,
     runtime,
@@ -206,15 +201,16 @@ async function tuneSession(
   feeds: Feeds[],
 ): Promise<Tuning> {
   const { options, context } = work;
+  const { log = silentLog } = context;
   const tuning = await tune({
     session: sessionOptions(work, runtime),
     now: { threads, arena, graphLevel: 'all', prepacking: true },
     feeds,
     maxSeconds: options.maxSeconds ?? TUNE_SECONDS,
     clock: () => performance.now(),
-    log: context.log,
+    log,
   });
-  context.log.info(tuningSentence(tuning));
+  log.info(tuningSentence(tuning));
   return tuning;
 }
 

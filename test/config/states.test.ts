@@ -257,7 +257,7 @@ describe('where to', () => {
     expect(listing.states[1]?.command).toMatch(/--mode rollback .*--to before-/);
     expect(listing.states[0]?.size).toBeGreaterThan(1e6);
     expect(listing.unneeded.map((each) => each.path)).toEqual([V2]);
-    expect(context.lines.join('\n')).toMatch(/nothing needs any more \(\d\.\d MB\): models\/onnx\/agi_audio_core_v2/);
+    expect(context.lines.join('\n')).toMatch(/nothing needs any more \(\d\.\d\d MB\): models\/onnx\/agi_audio_core_v2/);
     expect(await site.leftovers()).not.toContain('.model-promotion/lock');
   });
 });

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { bytes } from '../../bytes.ts';
 import { logLine } from '../../receipt/index.ts';
 import { modelBytes, modelFile, modelFilePaths, modelPathOf, verifyModel } from '../evidence/models.ts';
 import type { LiveOptions } from '../options.ts';
@@ -102,7 +103,7 @@ export function listingText({ states, unneeded }: StateListing): string[] {
   if (unneeded.length > 0) {
     const total = unneeded.reduce((sum, { size }) => sum + size, 0);
     lines.push(
-      `Files of models that nothing needs any more (${megabytes(total)}): ${unneeded.map((each) => each.path).join(', ')}`,
+      `Files of models that nothing needs any more (${bytes(total)}): ${unneeded.map((each) => each.path).join(', ')}`,
     );
   }
   return lines;
@@ -114,11 +115,11 @@ export function listingMarkdown(listing: StateListing): string {
     const files = state.problems.length === 0 ? 'whole' : `**not whole**: ${cell(state.problems.join(' '))}`;
     const go = state.live ? '**live**' : state.problems.length > 0 ? '–' : `\`${cell(state.command ?? '')}\``;
     const memory = state.memoryMb === undefined ? '–' : `${state.memoryMb} MB`;
-    const size = state.size === undefined ? '–' : megabytes(state.size);
+    const size = state.size === undefined ? '–' : bytes(state.size);
     const proved = state.proved ? 'healthy' : 'not proved';
     return `| \`${cell(state.id)}\` | \`${cell(state.model ?? '(none)')}\` | ${memory} | ${size} | ${files} | ${cell(state.since)} by ${cell(state.who)} (${state.by}, ${proved}) | ${go} |`;
   });
-  const unneeded = listing.unneeded.map(({ path: name, size }) => `- \`${cell(name)}\`, ${megabytes(size)}`);
+  const unneeded = listing.unneeded.map(({ path: name, size }) => `- \`${cell(name)}\`, ${bytes(size)}`);
   return [
     `## What is live: ${cell(listing.config)}`,
     '',
@@ -134,7 +135,7 @@ export function listingMarkdown(listing: StateListing): string {
 export function describeState(state: Pick<ListedState, 'model' | 'memoryMb' | 'size' | 'forced'>): string {
   const facts = [
     ...(state.memoryMb === undefined ? [] : [`memory limit ${state.memoryMb} MB`]),
-    ...(state.size === undefined ? [] : [`${megabytes(state.size)} on disk`]),
+    ...(state.size === undefined ? [] : [`${bytes(state.size)} on disk`]),
     ...(state.forced ? ['forced'] : []),
   ];
   return `${state.model ?? 'no model'}${facts.length > 0 ? ` (${facts.join(', ')})` : ''}`;
@@ -205,10 +206,6 @@ async function unneededFiles(
     }
   }
   return [...found].map(([file, size]) => ({ path: modelPathOf(file, projectRoot), size }));
-}
-
-function megabytes(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
 /** Text in a cell of a table. */

@@ -1,3 +1,4 @@
+import { bytes } from '../../bytes.ts';
 import { InputError } from '../../errors.ts';
 import { graphBytes, type Model } from '../../model/index.ts';
 import { methodOf } from '../methods/registry.ts';
@@ -30,10 +31,6 @@ export function assertHolds(model: Model, settings: Settings, available: number)
   const needed = quantizeMemory(model, settings);
   if (needed <= available || needed <= LEAST) return;
   throw new InputError(
-    `Quantizing "${model.path}" takes up to ${megabytes(needed)} of memory, because its graph has ${megabytes(graphBytes(model))} without the weights, but ${megabytes(available)} are available: free memory or use a larger machine.`,
+    `Quantizing "${model.path}" takes up to ${bytes(needed)} of memory, because its graph has ${bytes(graphBytes(model))} without the weights, but ${bytes(available)} are available: free memory or use a larger machine.`,
   );
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toLocaleString('en', { maximumFractionDigits: bytes < 1e7 ? 1 : 0 })} MB`;
 }

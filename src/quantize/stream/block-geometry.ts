@@ -1,5 +1,8 @@
 import type { TensorRef } from '../../model/types.ts';
 
+/** Elements of one block of every column that can be quantized in the order of the source. */
+export const WIDEST_BLOCK = 4 * 2 ** 20;
+
 /**
  * A float matrix that is quantized in blocks: each `block` consecutive weights of an output row share a scale and a
  * zero point, which are found and used in one pass.

@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import { bindKernels, type ConvertKernel, type Kernels, SLACK } from '../kernels/kernels.ts';
+import { WIDEST_BLOCK } from './block-geometry.ts';
 import type { Floats, Input } from './tasks.ts';
 
 /** A source file that could not be read; without a cause it ended before the bytes that the plan saw in it. */
@@ -19,9 +20,7 @@ export const WINDOW = BLOCK;
 /** Output is hashed and written in pieces of about this many bytes. */
 export const FLUSH = 512 * 1024;
 /** Bytes of the tile in which rows and columns are exchanged; the output buffer is as long. */
-export const TILE = 4 * 2 ** 20;
-/** Elements of one block of every column that can be quantized in the order of the source. */
-export const WIDEST_BLOCK = TILE;
+export const TILE = WIDEST_BLOCK;
 export const RAW = 0;
 export const FLOATS = RAW + 8 * BLOCK + SLACK;
 export const FIRST_OF_PAIR = FLOATS + 4 * BLOCK + SLACK;

@@ -1,6 +1,5 @@
-export { type BlockGeometry, type BlockJob, type BlockPart, blockGeometry } from './block-geometry.ts';
+export { type BlockGeometry, type BlockJob, type BlockPart, blockGeometry, WIDEST_BLOCK } from './block-geometry.ts';
 export { computeParameters } from './compute-parameters.ts';
-export { WIDEST_BLOCK } from './desk.ts';
 export { digestSources } from './digest-sources.ts';
 export { Pool, type PoolOptions } from './pool.ts';
 export type { StreamJob, StreamLayout, WeightJob, WeightParameters, WrittenFile } from './types.ts';

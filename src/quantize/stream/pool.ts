@@ -9,9 +9,9 @@ import type { WorkerData } from './worker.ts';
 
 export interface PoolOptions {
   /** Worker threads; by default one per core, at most 3: each takes 9 MiB of the 128, and disks end before cores do. */
-  threads?: number;
+  threads?: number | undefined;
   /** Ends all work; what was pending rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const MOST_THREADS = 3;

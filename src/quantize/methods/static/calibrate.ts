@@ -50,7 +50,7 @@ const LEAST_DECIBELS = 20;
  */
 export async function calibrate(settings: StaticSettings, model: Model, run: Run): Promise<Calibration> {
   const { log, signal, threads, scratch } = run;
-  const runtime = await resolveRuntime({ log, ...(signal ? { signal } : {}) });
+  const runtime = await resolveRuntime({ log, signal });
   const generated = settings.calibrationData === GENERATED;
   const samples = await samplesOf(settings, model, runtime, run);
   // What was generated is no news to whoever settled it.

@@ -63,12 +63,6 @@ export function levelOf(value: number, { type, scale, zeroPoint }: Grid): number
   return Math.min(greatest, Math.max(least, roundHalfEven(value / scale) + zeroPoint));
 }
 
-/** What the levels reach. */
-export function reachOf({ type, scale, zeroPoint }: Grid): ValueRange {
-  const [least, greatest] = LEVELS[type];
-  return { low: scale * (least - zeroPoint), high: scale * (greatest - zeroPoint) };
-}
-
 /** A level as a scalar tensor. */
 export function levelTensor(name: string, level: number, type: ActivationType): TensorProto {
   const [least, greatest] = LEVELS[type];
