@@ -46,8 +46,11 @@ const quant_format = {
 } as const;
 const compute = {
   "type": "boolean",
-  "description": "Whether `fp16` computes in FP16 too, for GPUs; inputs and outputs stay FP32. Otherwise it halves the file, and weights are FP32 once loaded.",
-  "default": "false"
+  "description": "Whether `fp16` computes in FP16 too, for GPUs. Otherwise it halves the file, and weights are FP32 once loaded. Empty: false."
+} as const;
+const keep_io = {
+  "type": "boolean",
+  "description": "Whether inputs and outputs stay FP32 where `fp16` computes. Empty: true."
 } as const;
 const weight_type = {
   "type": "choice",
@@ -591,6 +594,7 @@ export const definitions = {
       'algorithm': algorithm,
       'quant-format': quant_format,
       'compute': compute,
+      'keep-io': keep_io,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,
@@ -800,6 +804,7 @@ export const definitions = {
       'algorithm': algorithm,
       'quant-format': quant_format,
       'compute': compute,
+      'keep-io': keep_io,
       'weight-type': weight_type,
       'weight-symmetric': weight_symmetric,
       'per-channel': per_channel,

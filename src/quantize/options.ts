@@ -15,6 +15,8 @@ export interface QuantizeOptions {
   blockSize?: number | undefined;
   /** Whether `fp16` makes values FP16 too, for GPUs. Default: weights alone. */
   compute?: boolean | undefined;
+  /** Whether inputs and outputs stay FP32 where `fp16` computes. Default: true. */
+  keepIo?: boolean | undefined;
   /** Operators that take blocks: ONNX Runtime's own (default), or DequantizeLinear of the standard, from operator set 21. */
   quantFormat?: 'qoperator' | 'qdq' | undefined;
   /** How blocks find their scale: `rtn`, from their range. */

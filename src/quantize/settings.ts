@@ -84,7 +84,8 @@ function refuseBits(bits: number, name: MethodName, allowed: readonly number[] =
 /** Refuses options that ask for something of another method. */
 function refuseForeign(options: QuantizeOptions, name: MethodName): void {
   for (const { name: owner, owns } of METHODS as readonly Method[]) {
-    const given = owner === name ? undefined : owns.find((option) => Boolean(options[option]));
+    const given =
+      owner === name ? undefined : owns.find((option) => options[option] !== undefined && options[option] !== '');
     if (given === undefined) continue;
     throw new InputError(
       `Input \`${inputName(given)}\` belongs to method \`${owner}\`, not to \`${name}\`: leave it empty.`,

@@ -11,7 +11,7 @@ import { childEnvironment } from '../child-environment.ts';
 import { entryPath } from '../entry.ts';
 import { InputError } from '../errors.ts';
 import { type Log, silentLog } from '../receipt/index.ts';
-import { bytesOfFeeds } from './dtype.ts';
+import { bytesOfFeeds, encode, viewAs } from './dtype.ts';
 import { environment } from './environment.ts';
 import { resolveRuntime } from './locate.ts';
 import type { Tap } from './observe/types.ts';
@@ -239,7 +239,7 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
     if (error instanceof ProviderFailure) throw new InputError(absentProvider(provider, error, runtime));
     throw error;
   }
-  let sent = new SentInputs();
+  let sent = new SentInputs(load.inputs);
   let ownMs = load.runtimeMs + load.ms;
   for (const { provider: name, reason } of load.provider.refused)
     log.info(`Provider ${name} does not work here: ${reason}`);
@@ -277,7 +277,7 @@ async function open(options: SessionOptions, profilePrefix: string | undefined):
       await child.ask('rest', { kind: 'rest' });
     },
     memory: () => {
-      sent = new SentInputs();
+      sent = new SentInputs(load.inputs);
       return child.ask('memory', { kind: 'memory' });
     },
     profile: () => child.ask('profile', { kind: 'profile' }),
@@ -302,17 +302,34 @@ export function timingStatistics(
 /** The feeds that the child has. Whoever feeds the same object again means the same values. */
 class SentInputs {
   readonly #ids = new WeakMap<Feeds, number>();
+  readonly #halves: ReadonlySet<string>;
   #count = 0;
   #bytes = 0;
+
+  constructor(inputs: OpenAnswer['inputs']) {
+    this.#halves = new Set(inputs.filter(({ dtype }) => dtype === 'float16').map(({ name }) => name));
+  }
 
   inputsOf(feeds: Feeds): Inputs {
     const known = this.#ids.get(feeds);
     if (known !== undefined) return { id: known };
-    this.#bytes += bytesOfFeeds(feeds);
-    if (this.#bytes > KEPT_BYTES) return { feeds };
+    const taken = this.#taken(feeds);
+    this.#bytes += bytesOfFeeds(taken);
+    if (this.#bytes > KEPT_BYTES) return { feeds: taken };
     const id = this.#count++;
     this.#ids.set(feeds, id);
-    return { id, feeds };
+    return { id, feeds: taken };
+  }
+
+  /** A model that was made FP16 takes the samples of the one that it was made from: FLOAT values are rounded for it. */
+  #taken(feeds: Feeds): Feeds {
+    if (this.#halves.size === 0) return feeds;
+    const taken = Object.entries(feeds).map(([name, tensor]) => {
+      if (!this.#halves.has(name) || tensor.dtype !== 'float32') return [name, tensor] as const;
+      const data = encode('float16', viewAs('float32', tensor.data));
+      return [name, { ...tensor, dtype: 'float16', data }] as const;
+    });
+    return Object.fromEntries(taken);
   }
 }
 

@@ -2,9 +2,20 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { DataType, type GraphProto, type ModelProto, ModelProtoSchema, subgraphsOf } from '../../src/model/index.ts';
-import { quantize } from '../../src/quantize/index.ts';
+import { score } from '../../src/compare/index.ts';
+import {
+  DataType,
+  declaredInputs,
+  type GraphProto,
+  type ModelProto,
+  ModelProtoSchema,
+  readModel,
+  subgraphsOf,
+  type ValueInfoProto,
+} from '../../src/model/index.ts';
+import { type QuantizeOptions, quantize } from '../../src/quantize/index.ts';
 import { silentLog } from '../../src/receipt/index.ts';
+import { loadSamples, valueInfoOf } from '../../src/runtime/index.ts';
 import { floats, graph, int64s, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { type OrtFeed, ortRun } from '../support/ort-run.ts';
 import { seeded } from '../support/random.ts';
@@ -17,15 +28,18 @@ const size = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1);
 const weight = (name: string, ...dims: number[]) => floats(name, dims, random.floats(size(dims), 0.3));
 const feed = (...dims: number[]): OrtFeed => ({ dims, data: random.floats(size(dims)) });
 
-async function halved(proto: ModelProto) {
+async function halved(proto: ModelProto, options: Partial<QuantizeOptions> = {}) {
   const source = saveModel(temp(), proto);
   const output = path.join(path.dirname(source), 'half.onnx');
   const { plan } = await quantize(
-    { model: source, output, method: 'fp16', compute: true, threads: 1 },
+    { model: source, output, method: 'fp16', compute: true, threads: 1, ...options },
     { log: silentLog },
   );
   return { source, output, plan, proto: fromBinary(ModelProtoSchema, readFileSync(output)) };
 }
+
+const typeOf = ({ type }: ValueInfoProto) =>
+  type?.value.case === 'tensorType' ? type.value.value.elemType : undefined;
 
 function operators(main: GraphProto): string[] {
   return main.node.flatMap((each) => [each.opType, ...[...subgraphsOf(each)].flatMap((sub) => operators(sub.graph))]);
@@ -165,5 +179,44 @@ describe('fp16 that computes', () => {
       ),
     );
     expect(made.plan.nodes.map(({ form }) => form)).toEqual(['kept', 'half']);
+  });
+
+  it('takes and gives FP16 with `keep-io: false`, without Casts where all computes in it', async () => {
+    const branch = (name: string, weights: string) =>
+      graph({ name, inputs: [], outputs: [value(name, [2, 8])], nodes: [node('MatMul', ['x', weights], [name])] });
+    const proto = model(
+      graph({
+        inputs: [value('x', [2, 8]), value('condition', [], DataType.BOOL)],
+        outputs: [value('y', [2, 8]), value('p', [2, 8]), value('n', [], DataType.INT64)],
+        nodes: [
+          node('MatMul', ['x', 'A'], ['h']),
+          node('Relu', ['h'], ['y']),
+          node('If', ['condition'], ['p'], { then_branch: branch('yes', 'A'), else_branch: branch('no', 'B') }),
+          node('Size', ['y'], ['n']),
+        ],
+        initializers: [weight('A', 8, 8), weight('B', 8, 8)],
+      }),
+    );
+    const made = await halved(proto, { keepIo: false });
+    const main = made.proto.graph!;
+    expect([...main.input, ...main.output].map(typeOf)).toEqual([
+      ...[DataType.FLOAT16, DataType.BOOL],
+      ...[DataType.FLOAT16, DataType.FLOAT16, DataType.INT64],
+    ]);
+    // A body's output stays FLOAT: a Cast in each, one behind the If, none else.
+    expect(operators(main).sort()).toEqual(
+      ['Cast', 'Cast', 'Cast', 'If', 'MatMul', 'MatMul', 'MatMul', 'Relu', 'Size'].sort(),
+    );
+    // The samples are the reference's: FLOAT, rounded for a model that takes FP16.
+    const reference = await readModel(made.source);
+    const samples = await loadSamples(undefined, declaredInputs(reference).map(valueInfoOf), { count: 3, seed: 1 });
+    const { similarity } = await score(made.output, { reference, samples });
+    expect(similarity).toBeGreaterThan(0.99999);
+  });
+
+  it('refuses `keep-io: false` where nothing computes in FP16', async () => {
+    await expect(
+      halved(model(graph({ inputs: [], outputs: [], nodes: [] })), { keepIo: false, compute: false }),
+    ).rejects.toThrow('Input `keep-io` is about values in FP16: set `compute` too, or leave it true.');
   });
 });

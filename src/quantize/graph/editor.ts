@@ -40,6 +40,19 @@ export class ModelEditor {
     return copied;
   }
 
+  /** A copy of a node that may be changed, with what `made` says in place of each of its subgraphs. */
+  copyWith(node: NodeProto, made: (subgraph: GraphProto) => GraphProto): NodeProto {
+    const copied = this.copy(node);
+    copied.attribute = node.attribute.map((attribute) => {
+      if (!attribute.g && attribute.graphs.length === 0) return attribute;
+      const changed = shallowCopy(attribute);
+      if (attribute.g) changed.g = made(attribute.g);
+      if (attribute.graphs.length > 0) changed.graphs = attribute.graphs.map(made);
+      return changed;
+    });
+    return copied;
+  }
+
   /**
    * Completes the new graphs, without what they no longer need: the constants that are `gone`, those of the `replaced`
    * that nothing reads any more, and the declared types of values that are `missing` from their graph. Returns the

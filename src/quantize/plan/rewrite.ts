@@ -112,16 +112,7 @@ class Rewriter {
 
   #withSubgraphs(node: NodeProto, place: Place): NodeProto {
     if ([...subgraphsOf(node)].length === 0) return node;
-    const copied = this.editor.copy(node);
-    const rewritten = (graph: GraphProto) => this.rewrite(this.#index.scopeOf.get(graph)!, place);
-    copied.attribute = node.attribute.map((attribute) => {
-      if (!attribute.g && attribute.graphs.length === 0) return attribute;
-      const changed = shallowCopy(attribute);
-      if (attribute.g) changed.g = rewritten(attribute.g);
-      if (attribute.graphs.length > 0) changed.graphs = attribute.graphs.map(rewritten);
-      return changed;
-    });
-    return copied;
+    return this.editor.copyWith(node, (graph) => this.rewrite(this.#index.scopeOf.get(graph)!, place));
   }
 }
 

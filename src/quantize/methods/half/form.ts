@@ -3,7 +3,9 @@ import {
   type GraphIndex,
   type GraphScope,
   intAttribute,
+  intOf,
   makeNode,
+  type NodeProto,
   operatorKey,
 } from '../../../model/index.ts';
 import { Float16 } from '../../encodings/float16.ts';
@@ -28,6 +30,10 @@ export function halfForm(index: GraphIndex): NodeForm {
     anyOperator: true,
     weights: constantWeights,
     offer({ node, scope }) {
+      if (isCast(node, DataType.FLOAT) && typeOf(scope, node.input[0]!) === DataType.FLOAT16)
+        return { becomes: 'is read as FP16' };
+      if (isCast(node, DataType.FLOAT16) && typeOf(scope, node.input[0]!) === DataType.FLOAT)
+        return { becomes: 'is FP16 already', unless: 'its input is not FP16' };
       const operator = halfOperators.get(operatorKey(node));
       if (!operator) return { refusal: `${node.opType} stays FP32` };
       const inputs = placesOf(node.input, operator.inputs).map((i) => node.input[i]!);
@@ -38,6 +44,8 @@ export function halfForm(index: GraphIndex): NodeForm {
       return { becomes: 'computes in FP16' };
     },
     rewrite(node, place) {
+      if (isCast(node, DataType.FLOAT)) return halves.read(node, place);
+      if (isCast(node, DataType.FLOAT16)) return halves.give(node, place);
       const { inputs, outputs, moves } = halfOperators.get(operatorKey(node))!;
       const converted = placesOf(node.input, inputs);
       if (moves && !converted.some((i) => halves.has(node.input[i]!, place))) return false;
@@ -74,15 +82,29 @@ class Halves {
     return half;
   }
 
+  /** Takes what a Cast reads as the FLOAT16 form of what it makes, which is made when it is needed. */
+  read(node: NodeProto, place: Place): true {
+    this.#in(place).set(node.output[0]!, node.input[0]!);
+    place.defer(node.output[0]!, () => place.graph.emit(node));
+    return true;
+  }
+
+  /** Gives the FLOAT16 form of a value, where it has one, in place of a Cast to it. */
+  give(node: NodeProto, place: Place): boolean {
+    const half = this.#in(place.home(node.input[0]!)).get(node.input[0]!);
+    if (half === undefined) return false;
+    if (half !== node.output[0]) place.graph.emit(makeNode('Identity', [half], [node.output[0]!], { name: node.name }));
+    return true;
+  }
+
   /** Names the FLOAT16 form of a value that a node makes in place of the FLOAT one, which is made when it is needed. */
   define(name: string, place: Place): string {
-    const half = this.#name(name, place);
+    const half = this.#name(name, place, castOf(place.scope, name));
     place.defer(name, () => place.graph.emit(cast(half, name, DataType.FLOAT, place)));
     return half;
   }
 
-  #name(name: string, place: Place): string {
-    const half = place.graph.unique(`${name}_half`);
+  #name(name: string, place: Place, half = place.graph.unique(`${name}_half`)): string {
     this.#in(place).set(name, half);
     return half;
   }
@@ -92,6 +114,18 @@ class Halves {
     this.#names.set(scope, names);
     return names;
   }
+}
+
+/** The name under which a Cast of its graph gives the FLOAT16 form of a value, if one does. */
+function castOf(scope: GraphScope, name: string): string | undefined {
+  for (const { node, scope: reader } of scope.uses.get(name) ?? []) {
+    if (node && reader === scope && isCast(node, DataType.FLOAT16)) return node.output[0];
+  }
+  return undefined;
+}
+
+function isCast(node: NodeProto, to: number): boolean {
+  return operatorKey(node) === 'Cast' && intOf(node, 'to', 0) === to;
 }
 
 function cast(input: string, output: string, to: number, { graph }: Place) {

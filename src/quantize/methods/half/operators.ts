@@ -54,6 +54,8 @@ export const halfOperators: ReadonlyMap<string, HalfOperator> = new Map<string, 
   ...MOVEMENT.map((key) => [key, MOVES] as const),
   ['Concat', { ...ALL, moves: true }],
   ['Pad', { inputs: [0, 2], outputs: [0], moves: true }],
+  // They tell of a value what it is in either type.
+  ...['Shape', 'Size'].map((key) => [key, { inputs: [0], outputs: [], moves: true }] as const),
   ['Where', { inputs: [1, 2], outputs: [0], moves: true }],
 ]);
 
