@@ -72,8 +72,7 @@ const per_channel = {
 } as const;
 const reduce_range = {
   "type": "boolean",
-  "description": "Quantize to 7 bits, for x86 CPUs without VNNI, where 8 bits can saturate.",
-  "default": "false"
+  "description": "Quantize to 7 bits, for x86 CPUs without VNNI, where 8 bits can saturate. Empty: false."
 } as const;
 const op_types = {
   "type": "list",
@@ -103,7 +102,7 @@ const allow_nothing = {
 } as const;
 const calibration_data = {
   "type": "path",
-  "description": "Inputs that `static` watches the model at work on, like those of production, in the forms that `samples` of validate takes; `generated` makes some up, for a trial only."
+  "description": "Inputs that `static`, and `fp16` with `compute`, watch the model at work on, like those of production, in the forms that `samples` of validate takes; `generated` makes some up, for a trial only."
 } as const;
 const calibration_count = {
   "type": "integer",

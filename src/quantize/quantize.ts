@@ -127,7 +127,9 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
 /** Lets the method see the model at work where it has to, and makes what it then plans. */
 async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): Promise<QuantizeResult> {
   const { settings, context } = job;
-  const { prepare, observe } = methodOf(settings);
+  const method = methodOf(settings);
+  const { prepare } = method;
+  const observe = method.observe?.(settings);
   if (!prepare && !observe) return make({ ...job, measurer: new Measurer(admitted, settings) });
   return withScratch(tmpdir(), 'onnx-quantize', async (scratch) => {
     const { model, notes } = prepare?.(settings, admitted.model, path.join(scratch, 'prepared')) ?? {
@@ -139,7 +141,7 @@ async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): P
     const exclusion = chooser(settings, undefined).refusal;
     const keyOf = (inputs: DecisionInputs) => decisionKey(settings, inputs);
     const run = { log, signal, decisions, shared, decisionKey: keyOf, settled, spell, threads, scratch, exclusion };
-    const observed = await observe?.(settings, model, run);
+    const observed = await observe?.(model, run);
     const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
     return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });
   });

@@ -52,7 +52,7 @@ function nodeSettings(pattern: string, said: Override, run: QuantizeOptions): No
   const shared = same ? run : { model, weightType, weightSymmetric, perChannel, opTypes };
   try {
     const settings = methodSettings({ ...shared, method, ...said });
-    if (!same && methodOf(settings).observe) {
+    if (!same && methodOf(settings).observe?.(settings)) {
       throw new InputError(`method \`${settings.method}\` has to see the model at work: make it the run's method`);
     }
     return { pattern, settings };
@@ -83,12 +83,15 @@ function refuseBits(bits: number, name: MethodName, allowed: readonly number[] =
 
 /** Refuses options that ask for something of another method. */
 function refuseForeign(options: QuantizeOptions, name: MethodName): void {
-  for (const { name: owner, owns } of METHODS as readonly Method[]) {
-    const given =
-      owner === name ? undefined : owns.find((option) => options[option] !== undefined && options[option] !== '');
+  const { owns, shares = [] } = METHODS.find((each) => each.name === name)! as Method;
+  const taken = new Set([...owns, ...shares]);
+  for (const other of METHODS as readonly Method[]) {
+    const given = other.owns.find(
+      (option) => !taken.has(option) && options[option] !== undefined && options[option] !== '',
+    );
     if (given === undefined) continue;
     throw new InputError(
-      `Input \`${inputName(given)}\` belongs to method \`${owner}\`, not to \`${name}\`: leave it empty.`,
+      `Input \`${inputName(given)}\` belongs to method \`${other.name}\`, not to \`${name}\`: leave it empty.`,
     );
   }
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
@@ -217,6 +217,35 @@ describe('fp16 that computes', () => {
   it('refuses `keep-io: false` where nothing computes in FP16', async () => {
     await expect(
       halved(model(graph({ inputs: [], outputs: [], nodes: [] })), { keepIo: false, compute: false }),
-    ).rejects.toThrow('Input `keep-io` is about values in FP16: set `compute` too, or leave it true.');
+    ).rejects.toThrow('Input `keep-io` is about values in FP16: set `compute` too, or leave it empty.');
+  });
+
+  it('keeps nodes FP32 whose values FP16 cannot hold on the samples', async () => {
+    const proto = model(
+      graph({
+        inputs: [value('x', [2, 8])],
+        outputs: [value('y', [2, 8])],
+        nodes: [
+          node('MatMul', ['x', 'A'], ['h'], {}, { name: 'a' }),
+          node('Mul', ['h', 'large'], ['l'], {}, { name: 'up' }),
+          node('Mul', ['l', 'small'], ['s'], {}, { name: 'down' }),
+          node('MatMul', ['s', 'B'], ['y'], {}, { name: 'b' }),
+        ],
+        initializers: [weight('A', 8, 8), weight('B', 8, 8), floats('large', [], [60000]), floats('small', [], [1e-4])],
+      }),
+    );
+    const samples = path.join(temp(), 'samples.json');
+    writeFileSync(samples, JSON.stringify([{ x: [Array(8).fill(40), Array(8).fill(-40)] }]));
+    const made = await halved(proto, { calibrationData: samples });
+    expect(made.plan.nodes.map(({ form, name }) => [name, form])).toEqual([
+      ['a', 'half'],
+      ['up', 'kept'],
+      ['down', 'kept'],
+      ['b', 'half'],
+    ]);
+    expect(made.plan.notes.join()).toMatch(/cannot hold or only just stays FP32: l reached [0-9.e+]+\./);
+    const x = { dims: [2, 8], data: Float32Array.from([...Array(8).fill(40), ...Array(8).fill(-40)]) };
+    await expectAlike(made, { x });
+    expect((await halved(proto)).plan.nodes.map(({ form }) => form)).toEqual(Array(4).fill('half'));
   });
 });

@@ -16,8 +16,10 @@ import type { Encoded, FloatConstant } from '../values/value.ts';
  */
 export interface Method<Name extends string = string, Own extends object = object, Observed = unknown> {
   readonly name: Name;
-  /** Options that no other method takes. */
+  /** Options that no other method takes, but for those that say that they share them. */
   readonly owns: readonly (keyof QuantizeOptions)[];
+  /** Options of others that it takes too. */
+  readonly shares?: readonly (keyof QuantizeOptions)[];
   /** Values of `bits` that it knows. Default: 8. */
   readonly bits?: readonly number[];
   /** Checks the options it cares about. @throws InputError naming the input, what was found and what to do. */
@@ -31,8 +33,8 @@ export interface Method<Name extends string = string, Own extends object = objec
    * `scratch`, which stays until the result is written.
    */
   prepare?(own: Own, model: Model, scratch: string): { model: Model; notes: string[] };
-  /** Runs before anything is planned, where the method has to see the model at work. */
-  observe?(own: Own, model: Model, run: Run): Promise<Observed & Remarks>;
+  /** What runs before anything is planned, where the method has to see the model at work. */
+  observe?(own: Own): ((model: Model, run: Run) => Promise<Observed & Remarks>) | undefined;
   /**
    * The forms that a node may take, the best first. The first that will take it does; a node that none takes stays
    * FLOAT. Forms of other methods may be among them: so `dynamic` falls back to stored weights.

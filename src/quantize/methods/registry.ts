@@ -1,7 +1,8 @@
 import { dynamic } from './dynamic/index.ts';
+import { fp16 } from './half/index.ts';
 import type { Method, Remarks } from './method.ts';
 import { staticMethod } from './static/index.ts';
-import { fp16, weightOnly } from './weights/index.ts';
+import { weightOnly } from './weights/index.ts';
 
 /** The methods of this release, in the order in which people are told of them. To add one, add a folder and its line here. */
 export const METHODS = [dynamic, staticMethod, weightOnly, fp16] as const;

@@ -24,7 +24,7 @@ export function chooser(settings: Settings, observed: Remarks | undefined): Choi
   const overrideOf = overrideSelector(settings.overrides);
   // A method that looks at the model at work has all its nodes as it saw them.
   const isElsewhere = (override: NodeSettings | undefined): override is Elsewhere =>
-    override?.settings !== undefined && !(method.observe && override.settings.method === settings.method);
+    override?.settings !== undefined && !(method.observe?.(settings) && override.settings.method === settings.method);
   const exclusion = (site: Site): Exclusion | undefined => {
     const override = overrideOf(site);
     const kept = override && !override.settings;

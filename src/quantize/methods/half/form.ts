@@ -1,5 +1,6 @@
 import {
   DataType,
+  definingScope,
   type GraphIndex,
   type GraphScope,
   intAttribute,
@@ -13,13 +14,14 @@ import type { Place } from '../../values/place.ts';
 import type { NodeForm } from '../method.ts';
 import { constantWeights } from '../site.ts';
 import { halfOperators, placesOf } from './operators.ts';
+import type { Overflows } from './overflows.ts';
 import { valueTypes } from './value-types.ts';
 
 /**
  * Nodes that compute in half precision: their values are FLOAT16, with Casts where others read them. Inputs and outputs of
- * the model and of its subgraphs keep their types. Weights that FP16 cannot hold keep their nodes FP32.
+ * the model and of its subgraphs keep their types. Weights and values that FP16 cannot hold keep their nodes FP32.
  */
-export function halfForm(index: GraphIndex): NodeForm {
+export function halfForm(index: GraphIndex, overflows: Overflows): NodeForm {
   const typeOf = valueTypes(index);
   const halves = new Halves();
   return {
@@ -40,6 +42,11 @@ export function halfForm(index: GraphIndex): NodeForm {
       const other = inputs.find((name) => typeOf(scope, name) !== DataType.FLOAT);
       if (other !== undefined || inputs.length === 0)
         return { refusal: `${other ?? 'its input'} is not known to be FLOAT` };
+      const large = [...inputs, ...placesOf(node.output, operator.outputs).map((i) => node.output[i]!)].find(
+        (name) => definingScope(scope, name) === index.main && overflows.has(name),
+      );
+      if (large !== undefined)
+        return { refusal: `${large} ${overflows.get(large)} on the samples, and FP16 ends at 65504` };
       if (operator.moves) return { becomes: 'moves FP16', unless: 'its input is not FP16' };
       return { becomes: 'computes in FP16' };
     },

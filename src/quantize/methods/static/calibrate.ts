@@ -1,9 +1,6 @@
-import { InputError } from '../../../errors.ts';
-import { settleInputs } from '../../../inputs/index.ts';
 import {
   constantOf,
   DataType,
-  declaredInputs,
   type GraphScope,
   indexGraphs,
   type Model,
@@ -11,16 +8,8 @@ import {
   operatorKey,
   usesOf,
 } from '../../../model/index.ts';
-import {
-  loadSamples,
-  openSession,
-  type RuntimeLocation,
-  resolveRuntime,
-  type Samples,
-  SessionError,
-  valueInfoOf,
-} from '../../../runtime/index.ts';
 import { operators } from '../../operators.ts';
+import { type AtWork, atWork, GENERATED } from '../at-work.ts';
 import type { Remarks, Run } from '../method.ts';
 import type { StaticForms } from './form.ts';
 import type { Grid } from './grids.ts';
@@ -32,7 +21,7 @@ import { type Switched, sensitivities } from './observe/sensitivity.ts';
 import { binsOf, rangeOf } from './ranges/ranges.ts';
 import { recall } from './recall.ts';
 import { decideRecipe, gainOf, type Recipe, valuesToObserve } from './recipe/recipe.ts';
-import { GENERATED, type StaticSettings } from './settings.ts';
+import type { StaticSettings } from './settings.ts';
 import { biasOf, type Product, productOf, weightOf } from './weights.ts';
 
 /** What was seen of a model at work, and what follows. */
@@ -49,10 +38,17 @@ const LEAST_DECIBELS = 20;
  * @throws InputError for data that does not fit and for a model that does not run
  */
 export async function calibrate(settings: StaticSettings, model: Model, run: Run): Promise<Calibration> {
-  const { log, signal, threads, scratch } = run;
-  const runtime = await resolveRuntime({ log, signal });
+  return atWork(settings, model, run, (work) => calibrateAt(work, settings, model, run));
+}
+
+async function calibrateAt(
+  { samples, runtime, openSession }: AtWork,
+  settings: StaticSettings,
+  model: Model,
+  run: Run,
+): Promise<Calibration> {
+  const { log, scratch } = run;
   const generated = settings.calibrationData === GENERATED;
-  const samples = await samplesOf(settings, model, runtime, run);
   // What was generated is no news to whoever settled it.
   const notes: string[] = generated ? [...samples.notes] : [];
   const warnings: string[] = generated ? [] : [...samples.notes];
@@ -66,88 +62,73 @@ export async function calibrate(settings: StaticSettings, model: Model, run: Run
     );
   }
   const { main } = indexGraphs(model);
-  const open = (file: string) =>
-    openSession({
-      model: file,
-      label: model.path,
-      runtime,
-      provider: 'cpu',
-      log,
-      ...(threads === undefined ? {} : { threads }),
-      ...(signal ? { signal } : {}),
-    });
   const { known, keep, note } = await recall(settings, model, { samples, runtime, run });
   if (note) notes.push(note);
   const options = (label: string) => ({
     samples,
     folder: scratch,
-    openSession: open,
+    openSession,
     progress: (done: number, total: number) => log.progress({ label, done, total, unit: 'runs' }),
   });
-  try {
-    const values = known.values ?? (await measureValues(settings, model, options('Calibrating')));
-    known.values = values;
-    const noisy = new Map<NodeProto, string>();
-    const decide = () =>
-      decideRecipe(main, values, settings.activationType, (node) => {
-        return run.exclusion({ node, scope: main, operator: operators.get(operatorKey(node)) }) ?? noisy.get(node);
-      });
-    let recipe = decide();
-    const probed = probedOf(main, recipe);
-    // All or none, so that what is known changes no bit: beside other products the runtime may fuse differently.
-    const isKnown = (each: Emulated) => {
-      const correction = known.errors.get(keyOf(each))?.correction;
-      return correction ? correction.length === each.product.scales.length : known.errors.has(keyOf(each));
-    };
-    if (!heldTogether(probed).flat().every(isKnown)) {
-      for (const [each, error] of await probe(model, probed, options('Probing'))) known.errors.set(keyOf(each), error);
-    }
-    const errors = found(probed, (each) => known.errors.get(keyOf(each)));
-    for (const [node, { decibels }] of errors) {
-      if (recipe.nodes.has(node) && decibels < LEAST_DECIBELS) {
-        noisy.set(node, `8 bits leave it ${decibels.toFixed(1)} dB above its error`);
-      }
-    }
-    if (noisy.size > 0) recipe = decide();
-    const switched = switchedOf(main, recipe, errors);
-    const untried = switched.filter((each) => !known.harm.has(keyOf(each)));
-    if (switched.length > 1 && untried.length > 0) {
-      for (const [each, error] of await sensitivities(model, untried, options('Switching layers'))) {
-        known.harm.set(keyOf(each), error);
-      }
-    }
-    const harm = found(switched, (each) => known.harm.get(keyOf(each)));
-    for (const node of harmful(main, values, harm)) {
-      noisy.set(node, `in 8 bits it alone changes the outputs by ${(100 * Math.sqrt(harm.get(node)!)).toFixed(1)} %`);
-    }
-    if (noisy.size > 0) recipe = decide();
-    await keep();
-    const products = new Map<NodeProto, Product>();
-    notes.push(
-      `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${values.size} values.`,
-    );
-    warnings.push(...oddities(values));
-    return {
-      recipe,
-      productOf(node) {
-        const { scale } = recipe.grids.get(node.input[0]!)!;
-        const product = products.get(node) ?? productOf(node, main, scale, errors.get(node)?.correction);
-        products.set(node, product);
-        return product;
-      },
-      correctedBias(node) {
-        const correction = recipe.nodes.has(node) ? undefined : errors.get(node)?.correction;
-        const bias = correction && biasOf(node, main);
-        return correction && Float32Array.from(correction, (value, channel) => value + (bias?.[channel] ?? 0));
-      },
-      keptFloat: keptFloat(main, recipe, errors),
-      notes,
-      warnings,
-    };
-  } catch (error) {
-    if (!(error instanceof SessionError) || error.kind === 'aborted') throw error;
-    throw new InputError(`Calibration runs the model, but ${error.message}`, { cause: error });
+  const values = known.values ?? (await measureValues(settings, model, options('Calibrating')));
+  known.values = values;
+  const noisy = new Map<NodeProto, string>();
+  const decide = () =>
+    decideRecipe(main, values, settings.activationType, (node) => {
+      return run.exclusion({ node, scope: main, operator: operators.get(operatorKey(node)) }) ?? noisy.get(node);
+    });
+  let recipe = decide();
+  const probed = probedOf(main, recipe);
+  // All or none, so that what is known changes no bit: beside other products the runtime may fuse differently.
+  const isKnown = (each: Emulated) => {
+    const correction = known.errors.get(keyOf(each))?.correction;
+    return correction ? correction.length === each.product.scales.length : known.errors.has(keyOf(each));
+  };
+  if (!heldTogether(probed).flat().every(isKnown)) {
+    for (const [each, error] of await probe(model, probed, options('Probing'))) known.errors.set(keyOf(each), error);
   }
+  const errors = found(probed, (each) => known.errors.get(keyOf(each)));
+  for (const [node, { decibels }] of errors) {
+    if (recipe.nodes.has(node) && decibels < LEAST_DECIBELS) {
+      noisy.set(node, `8 bits leave it ${decibels.toFixed(1)} dB above its error`);
+    }
+  }
+  if (noisy.size > 0) recipe = decide();
+  const switched = switchedOf(main, recipe, errors);
+  const untried = switched.filter((each) => !known.harm.has(keyOf(each)));
+  if (switched.length > 1 && untried.length > 0) {
+    for (const [each, error] of await sensitivities(model, untried, options('Switching layers'))) {
+      known.harm.set(keyOf(each), error);
+    }
+  }
+  const harm = found(switched, (each) => known.harm.get(keyOf(each)));
+  for (const node of harmful(main, values, harm)) {
+    noisy.set(node, `in 8 bits it alone changes the outputs by ${(100 * Math.sqrt(harm.get(node)!)).toFixed(1)} %`);
+  }
+  if (noisy.size > 0) recipe = decide();
+  await keep();
+  const products = new Map<NodeProto, Product>();
+  notes.push(
+    `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${values.size} values.`,
+  );
+  warnings.push(...oddities(values));
+  return {
+    recipe,
+    productOf(node) {
+      const { scale } = recipe.grids.get(node.input[0]!)!;
+      const product = products.get(node) ?? productOf(node, main, scale, errors.get(node)?.correction);
+      products.set(node, product);
+      return product;
+    },
+    correctedBias(node) {
+      const correction = recipe.nodes.has(node) ? undefined : errors.get(node)?.correction;
+      const bias = correction && biasOf(node, main);
+      return correction && Float32Array.from(correction, (value, channel) => value + (bias?.[channel] ?? 0));
+    },
+    keptFloat: keptFloat(main, recipe, errors),
+    notes,
+    warnings,
+  };
 }
 
 async function measureValues(
@@ -183,32 +164,6 @@ function found<Each extends Emulated, Found>(
       return figure === undefined ? [] : [[each.node, figure]];
     }),
   );
-}
-
-async function samplesOf(
-  { calibrationData, calibrationCount: count, dims, ranges }: StaticSettings,
-  model: Model,
-  runtime: RuntimeLocation,
-  { log, scratch, threads, signal, settled, spell }: Run,
-): Promise<Samples> {
-  const inputs = declaredInputs(model).map(valueInfoOf);
-  const limit = count === undefined ? {} : { count };
-  if (calibrationData !== GENERATED)
-    return loadSamples(calibrationData, inputs, { ...limit, ...(dims ? { dims } : {}) });
-  const found = await settleInputs(
-    model,
-    { dims, ranges, count, threads, executionProvider: 'cpu' },
-    {
-      runtime: async () => runtime,
-      temporaryFolder: scratch,
-      // The plan tells it.
-      log: { ...log, info: () => undefined },
-      signal,
-      settled,
-      spell,
-    },
-  );
-  return loadSamples(undefined, inputs, { ...limit, ...(ranges ? { ranges } : {}), settled: found });
 }
 
 /** The products of a recipe, and the convolutions beside it, whose weights will be stored in 8 bits. */

@@ -39,7 +39,7 @@ export const staticMethod: Method<'static', StaticSettings, Calibration> = {
     }
     return { model, notes };
   },
-  observe: calibrate,
+  observe: (own) => (model, run) => calibrate(own, model, run),
   forms({ weights, opTypes }, { index, observed, exclusion }) {
     if (!observed) {
       throw new InputError('What `static` does is known once the model has run: `quantize` with `dry-run` says it.');

@@ -1,12 +1,10 @@
 import { InputError } from '../../../errors.ts';
 import { type IntegerWeights, integerWeights, oneOf, type QuantizeOptions } from '../../options.ts';
-import { halfForm } from '../half/form.ts';
-import { withHalfIo } from '../half/io.ts';
 import type { Method } from '../method.ts';
 import { BLOCK_OPERATORS, type BlockWeights, blockForm, storedBlocks } from './blocks/index.ts';
-import { storedFloat16, storedInteger8 } from './stored.ts';
+import { storedInteger8 } from './stored.ts';
 
-export { storedInteger8 } from './stored.ts';
+export { storedFloat16, storedInteger8 } from './stored.ts';
 
 export interface WeightOnlySettings {
   weights: IntegerWeights;
@@ -41,27 +39,6 @@ export const weightOnly: Method<'weight-only', WeightOnlySettings> = {
     if (!blocks) return [stored];
     return [quantFormat === 'qdq' ? storedBlocks(blocks) : blockForm(blocks), stored];
   },
-};
-
-export interface Fp16Settings {
-  /** Whether values are FP16 too, not the weights alone. */
-  compute: boolean;
-  /** Whether inputs and outputs keep their types where values are FP16. */
-  keepIo: boolean;
-}
-
-/** Weights in half precision. Values too, where asked; else weights are FLOAT again once the model is loaded. */
-export const fp16: Method<'fp16', Fp16Settings> = {
-  name: 'fp16',
-  owns: ['compute', 'keepIo'],
-  settings({ compute = false, keepIo = true }) {
-    if (keepIo || compute) return { compute, keepIo };
-    throw new InputError('Input `keep-io` is about values in FP16: set `compute` too, or leave it true.');
-  },
-  suffix: () => 'fp16',
-  prepare: ({ keepIo }, model) => ({ model: keepIo ? model : withHalfIo(model), notes: [] }),
-  describe: ({ compute }) => (compute ? 'fp16 compute' : 'fp16'),
-  forms: ({ compute }, { index }) => [...(compute ? [halfForm(index)] : []), storedFloat16],
 };
 
 /** Sizes that the runtime has kernels for. */
