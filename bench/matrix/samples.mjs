@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { PHOTOS, SPEECH_CHAIN } from './models.mjs';
+import { wordPieces } from './minilm.mjs';
+import { MODELS, PHOTOS, SPEECH_CHAIN } from './models.mjs';
 import { writeNpz } from './npz.mjs';
 import { packageFolder } from './packages.mjs';
 import { readPng } from './png.mjs';
@@ -29,7 +30,7 @@ export async function writeSamples(file, { samples, model }, tools) {
   writeNpz(file, arrays);
 }
 
-const MAKERS = { page, line, photo, bytes, voice, stream, pcm, mel, embeddings, tokens };
+const MAKERS = { page, line, photo, bytes, voice, stream, pcm, mel, embeddings, tokens, sentences };
 
 /** Scans and photographs with 0 to 1 less mean and deviation of ImageNet, as PP-OCR's detection takes them. */
 async function page({ size }, tools) {
@@ -181,6 +182,27 @@ async function spectrogram(frames, tools) {
   const answers = await session.run({ input: new ort.Tensor('float32', audio, [1, audio.length]) });
   await session.release();
   return Float32Array.from(answers.output.data, (value) => value / 10 + 2);
+}
+
+/** Paragraphs of these documents, as MiniLM reads them. */
+async function sentences(_, tools) {
+  const length = 64;
+  const folder = await packageFolder(MODELS.find(({ name }) => name === 'minilm').from, tools);
+  const words = readFileSync(path.join(folder, 'vocab.txt'), 'utf8').split('\n');
+  const vocabulary = new Map(words.map((word, id) => [word, id]));
+  const documents = path.join(tools.root, 'docs');
+  const pages = readdirSync(documents).filter((name) => name.endsWith('.md') && !name.endsWith('.es.md'));
+  const paragraphs = pages
+    .flatMap((page) => readFileSync(path.join(documents, page), 'utf8').split(/\n\n+/))
+    .filter((text) => /^[A-Z]/.test(text))
+    .map((text) => wordPieces(vocabulary, text))
+    .filter((ids) => ids.length >= length);
+  const chosen = Array.from({ length: COUNT }, (_, i) => paragraphs[Math.floor((i * paragraphs.length) / COUNT)]);
+  const data = BigInt64Array.from(
+    chosen.flatMap((ids) => [...ids.slice(0, length - 1), ids.at(-1)]),
+    BigInt,
+  );
+  return { input_ids: { dtype: 'int64', dims: [COUNT, 1, length], data } };
 }
 
 function tokens(_, { random }) {

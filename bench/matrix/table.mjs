@@ -3,6 +3,7 @@ const COLUMNS = [
   'static',
   'dynamic',
   'weight-only',
+  '8 bits in blocks',
   '4 bits',
   'Python: dynamic',
   'Python: static',
