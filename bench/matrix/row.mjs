@@ -129,6 +129,7 @@ async function modelOf({ from, build, file }, folder, tools) {
   if (source && !build) return path.join(source, file);
   const model = path.join(folder, file);
   if (build === 'minilm') await writeMiniLm(tools.root, source, model);
+  else if (build.write) await build.write(tools.root, model);
   else await writeBenchModel(tools.root, model, build.bytes);
   return model;
 }

@@ -33,7 +33,7 @@ import {
   writeReceipt,
 } from '../receipt/index.ts';
 import { availableMemory, environment, withScratch } from '../runtime/index.ts';
-import { type DecisionInputs, type DecisionStore, decisionKey, type Shared } from './cached.ts';
+import { type DecisionStore, decisionKey, type Shared } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
 import { methodOf } from './methods/registry.ts';
 import type { QuantizeOptions } from './options.ts';
@@ -136,12 +136,15 @@ async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): P
       ...admitted,
       notes: [],
     };
-    const { log = silentLog, signal, decisions, shared, settled, spell } = context;
-    const { threads } = settings;
-    const exclusion = chooser(settings, undefined).refusal;
-    const keyOf = (inputs: DecisionInputs) => decisionKey(settings, inputs);
-    const run = { log, signal, decisions, shared, decisionKey: keyOf, settled, spell, threads, scratch, exclusion };
-    const observed = await observe?.(model, run);
+    const observed = await observe?.(model, {
+      ...context,
+      log: context.log ?? silentLog,
+      availableMemory: context.availableMemory ?? availableMemory,
+      threads: settings.threads,
+      scratch,
+      exclusion: chooser(settings, undefined).refusal,
+      decisionKey: (inputs) => decisionKey(settings, inputs),
+    });
     const prepared = model === admitted.model ? admitted : { model, index: indexGraphs(model) };
     return make({ ...job, measurer: new Measurer(prepared, settings, { notes, observed }) });
   });

@@ -193,6 +193,15 @@ const partsOf = ({ input, output, initializer }: ReturnType<typeof graph>) => ({
   initializers: initializer,
 });
 
+it.each([Number.NaN, Number.POSITIVE_INFINITY])('a sample with %s is refused by name', async (wrong) => {
+  const spoilt = image(64);
+  (spoilt.data as Float32Array).fill(wrong, 3, 5);
+  const data = samples([image(64), spoilt]);
+  await expect(run(detector(), data)).rejects.toThrow(
+    /1\.npy has NaN or infinite values in x \(2 of 12288\): take it out of `calibration-data`\.$/,
+  );
+});
+
 describe('activations that tell nothing', () => {
   /** A row of convolutions, with what stands between the first and the second. */
   const between = (nodes: ReturnType<typeof node>[]) => {
@@ -347,6 +356,32 @@ describe('what was measured', () => {
     entries.set(key!, text!.replaceAll(/,\[(-?[\d.e-]+,)+-?[\d.e-]+\]\]/g, ',[0.5]]'));
     expect((await make(options, { decisions })).ran).toEqual(['Probing']);
   });
+});
+
+it('the memory of calibration is foreseen, and is what it says', async () => {
+  const file = detector();
+  const data = samples(Array.from({ length: 10 }, () => image(64)));
+  const said: string[] = [];
+  const log = { ...silentLog, info: (message: string) => void said.push(message) };
+  const options = {
+    model: file,
+    method: 'static' as const,
+    calibrationData: data,
+    output: path.join(temp(), 'm.onnx'),
+  };
+  await quantize({ ...options, report: temp() }, { log });
+  const [, most, beside] = said
+    .map((line) => /^Calibrating takes up to ([\d.]+) MB .* ([\d.]+) MB of it/.exec(line))
+    .find(Boolean)!;
+  // 14 values of 32 or 64 channels of 64 × 64 and the input, FLOAT, twice.
+  expect(Number(beside)).toBeGreaterThan(10);
+  expect(Number(beside)).toBeLessThan(40);
+  let asked = 0;
+  // There is memory for the graph, and then no more.
+  const availableMemory = () => (asked++ === 0 ? 8e9 : (Number(most) - 1) * 1e6);
+  await expect(quantize({ ...options, output: path.join(temp(), 'n.onnx') }, { log, availableMemory })).rejects.toThrow(
+    /^Calibrating ".*" takes up to .* of it beside the model's own run, but .* are available: free memory/,
+  );
 });
 
 it('few and generated samples are warned of, in plan and receipt', async () => {

@@ -59,6 +59,8 @@ export interface Run extends InputContext {
   shared?: Shared | undefined;
   /** The key of what follows from all settings and these inputs. */
   decisionKey(inputs: DecisionInputs): string;
+  /** Bytes of memory that can be had. */
+  availableMemory(): number;
   /** Threads of an operator; undefined: as many as there are cores. */
   threads: number | undefined;
   /** A folder that is removed once the result is written. */

@@ -1,3 +1,4 @@
+import { InputError } from '../../../errors.ts';
 import {
   constantOf,
   DataType,
@@ -15,11 +16,12 @@ import type { StaticForms } from './form.ts';
 import type { Grid } from './grids.ts';
 import type { MeasuredValue, ProductError } from './measurements.ts';
 import type { Emulated } from './observe/emulation.ts';
-import { type ObserveOptions, observe } from './observe/observe.ts';
+import { type ForeseenMemory, type ObserveOptions, observe } from './observe/observe.ts';
 import { heldTogether, probe } from './observe/probe.ts';
 import { type Switched, sensitivities } from './observe/sensitivity.ts';
 import { binsOf, rangeOf } from './ranges/ranges.ts';
 import { recall } from './recall.ts';
+import { staticOperator } from './recipe/operators.ts';
 import { decideRecipe, gainOf, type Recipe, valuesToObserve } from './recipe/recipe.ts';
 import type { StaticSettings } from './settings.ts';
 import { biasOf, type Product, productOf, weightOf } from './weights.ts';
@@ -70,7 +72,17 @@ async function calibrateAt(
     openSession,
     progress: (done: number, total: number) => log.progress({ label, done, total, unit: 'runs' }),
   });
-  const values = known.values ?? (await measureValues(settings, model, options('Calibrating')));
+  const foresee = ({ run: own, tapped }: ForeseenMemory) => {
+    const free = run.availableMemory();
+    const needs = `up to ${megabytes(own + tapped)} of memory, ${megabytes(tapped)} of it beside the model's own run`;
+    if (own + tapped > free) {
+      throw new InputError(
+        `Calibrating "${model.path}" takes ${needs}, but ${megabytes(free)} are available: free memory, give smaller inputs, or use a larger machine.`,
+      );
+    }
+    log.info(`Calibrating takes ${needs}.`);
+  };
+  const values = known.values ?? (await measureValues(settings, model, { ...options('Calibrating'), foresee }));
   known.values = values;
   const noisy = new Map<NodeProto, string>();
   const decide = () =>
@@ -111,7 +123,7 @@ async function calibrateAt(
   notes.push(
     `Calibrated on ${samples.length} sample${samples.length === 1 ? '' : 's'} (${settings.calibrationMethod}): ${values.size} values.`,
   );
-  warnings.push(...oddities(values));
+  warnings.push(...oddities(values), ...nothingGained(main, recipe));
   return {
     recipe,
     productOf(node) {
@@ -136,10 +148,15 @@ async function measureValues(
   model: Model,
   options: Omit<ObserveOptions, 'values'>,
 ): Promise<Map<string, MeasuredValue>> {
+  const { main } = indexGraphs(model);
+  const bounded = new Set(
+    main.graph.node.filter((node) => staticOperator(node)?.bounds).map(({ output }) => output[0]!),
+  );
   const { values } = await observe(model, {
     ...options,
-    values: valuesToObserve(indexGraphs(model).main),
-    bins: (value) => binsOf(calibrationMethod, value),
+    values: valuesToObserve(main),
+    // What its operator bounds needs no more than its range.
+    bins: (value) => (bounded.has(value.name) ? undefined : binsOf(calibrationMethod, value)),
   });
   return new Map(
     [...values].map(([name, value]) => {
@@ -250,6 +267,20 @@ function keptFloat(
   return kept;
 }
 
+/** Says why where no product computes in 8 bits. */
+function nothingGained(main: GraphScope, { nodes, reasons }: Recipe): string[] {
+  const products = main.graph.node.filter((node) => staticOperator(node)?.kind === 'weighted');
+  if (products.length === 0 || products.some((node) => nodes.has(node))) return [];
+  const counts = new Map<string, number>();
+  for (const node of products) {
+    const reason = reasons.get(node);
+    if (reason) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  const why = most ? `, of ${most[1]} because ${most[0]}` : '';
+  return [`No product computes in 8 bits by \`static\`${why}; \`dry-run\` says why of each.`];
+}
+
 /** Values that tell nothing, and values that cannot be. */
 function oddities(values: ReadonlyMap<string, MeasuredValue>): string[] {
   const listed = (what: string, names: string[]) => {
@@ -269,3 +300,5 @@ function oddities(values: ReadonlyMap<string, MeasuredValue>): string[] {
     ),
   ];
 }
+
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;

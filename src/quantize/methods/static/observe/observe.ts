@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { InputError } from '../../../../errors.ts';
 import { type Model, makeNode, tapped, writeTemporary } from '../../../../model/index.ts';
 import {
   type Bins,
@@ -51,8 +52,16 @@ export interface ObserveOptions {
   /** Folder for tapped models. The caller removes it. */
   folder: string;
   openSession: (model: string) => Promise<Session>;
+  /** Hears before values are tapped what that will take, and may throw. */
+  foresee?: ((memory: ForeseenMemory) => void) | undefined;
   /** Hears of each inference. */
   progress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** Bytes at the peak of the process that runs the model: of a run by itself, and of tapped values beside it. */
+export interface ForeseenMemory {
+  run: number;
+  tapped: number;
 }
 
 /**
@@ -73,13 +82,16 @@ export async function observe(model: Model, options: ObserveOptions): Promise<Ob
   const made = options.values.filter((name) => !inputs.has(name));
   const totals = { runMs: 0, handlingMs: 0, runs: 0 };
   const values = new Map<string, ValueObservation>();
-  const sizes = await learnSizes(model, made, options, totals);
-  const groups = grouped(made, (name) => sizes.get(name)!, GROUP_BYTES);
+  await observeFeeds(fed, options, values);
+  const { sizes, peakBytes } = await learnSizes(model, made, options, totals);
+  const bytesOf = (name: string) => sizes.get(name)!;
+  const groups = grouped(made, bytesOf, GROUP_BYTES);
+  const largest = Math.max(0, ...groups.map((group) => group.reduce((sum, name) => sum + bytesOf(name), 0)));
+  options.foresee?.({ run: peakBytes, tapped: 2 * largest });
   const passes = options.bins ? 2 : 1;
   const total = groups.length * passes * samples.length;
   let done = 0;
   const step = () => options.progress?.(++done, total);
-  await observeFeeds(fed, options, values);
   for (const [index, group] of groups.entries()) {
     const session = await options.openSession(await written(tapped(model, group), options.folder, `tapped-${index}`));
     try {
@@ -119,18 +131,26 @@ async function observeFeeds(
   values: Map<string, ValueObservation>,
 ): Promise<void> {
   const observer = createObserver();
-  const each = async (use: (name: string, value: Parameters<typeof observer.observe>[1]) => void) => {
+  const each = async (use: (name: string, value: Parameters<typeof observer.observe>[1], sample: number) => void) => {
     for (let i = 0; i < samples.length; i += 1) {
       const feeds: Feeds = await samples.get(i);
       for (const name of names) {
         const tensor = feeds[name];
         if (tensor?.dtype !== 'float32') continue;
-        use(name, { type: tensor.dtype, dims: tensor.dims, data: viewAs('float32', tensor.data) });
+        use(name, { type: tensor.dtype, dims: tensor.dims, data: viewAs('float32', tensor.data) }, i);
       }
     }
   };
   if (names.length === 0) return;
-  await each((name, value) => values.set(name, widen(values.get(name), observer.observe({ name }, value))));
+  await each((name, value, sample) => {
+    const observed = observer.observe({ name }, value);
+    if (observed.nonFinite > 0) {
+      throw new InputError(
+        `${samples.name(sample)} has NaN or infinite values in ${name} (${observed.nonFinite} of ${value.data.length}): take it out of \`calibration-data\`.`,
+      );
+    }
+    values.set(name, widen(values.get(name), observed));
+  });
   if (!bins) return;
   await each((name, value) => {
     const wanted = bins(values.get(name)!);
@@ -138,15 +158,15 @@ async function observeFeeds(
   });
 }
 
-/** Bytes of each value as FLOAT, the largest that any sample makes it: one inference for every shape of the inputs. */
+/** Bytes of each value as FLOAT, the largest that any sample makes it, and the peak: one inference for every shape of the inputs. */
 async function learnSizes(
   model: Model,
   names: readonly string[],
   { samples, folder, openSession }: ObserveOptions,
   totals: { runMs: number; handlingMs: number; runs: number },
-): Promise<Map<string, number>> {
+): Promise<{ sizes: Map<string, number>; peakBytes: number }> {
   const sizes = new Map<string, number>();
-  if (names.length === 0) return sizes;
+  if (names.length === 0) return { sizes, peakBytes: 0 };
   const shapes = names.map((name) => makeNode('Shape', [name], [name + SHAPE]));
   const shaped = tapped(
     model,
@@ -171,10 +191,10 @@ async function learnSizes(
         sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
       }
     }
+    return { sizes, peakBytes: (await session.memory()).peakBytes };
   } finally {
     await session.close();
   }
-  return sizes;
 }
 
 /** Behind the name of a value, the output that tells its shape. */
