@@ -20,8 +20,21 @@ import { minify } from 'terser';
 const MAX_BYTES = 3e6;
 const ACTIONS = ['quantize', 'checksum', 'validate', 'compare', 'promote-config', 'pipeline'];
 
-/** undici's HTTP parser without SIMD, a fallback that is never reached: our own kernels need SIMD too. */
-const LEFT_OUT = { '../llhttp/llhttp-wasm.js': './llhttp-without-simd-is-left-out.js' };
+/**
+ * What undici brings along and nothing reaches from its proxy agent, which is all that is used of it. Its HTTP parser
+ * without SIMD is a fallback that our own kernels have no use for either; the rest it loads at once and never looks at,
+ * so that any module will do in its place.
+ */
+const LEFT_OUT = {
+  '../llhttp/llhttp-wasm.js': './llhttp-without-simd-is-left-out.js',
+  ...Object.fromEntries(
+    [
+      ...['mock/mock-client', 'mock/mock-agent', 'mock/mock-pool', 'mock/mock-errors'],
+      ...['web/websocket/websocket', 'web/websocket/events', 'web/eventsource/eventsource'],
+      ...['web/fileapi/filereader', 'web/cookies'],
+    ].map((part) => [`./lib/${part}`, 'node:util']),
+  ),
+};
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const dist = path.join(root, 'dist');
