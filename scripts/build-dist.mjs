@@ -21,7 +21,7 @@ const MAX_BYTES = 3e6;
 const ACTIONS = ['quantize', 'checksum', 'validate', 'compare', 'promote-config', 'pipeline'];
 
 /**
- * What undici brings along and nothing reaches from its proxy agent, which is all that is used of it. Its HTTP parser
+ * What undici brings along and nothing reaches from its agents and requests, which are all that is used. Its HTTP parser
  * without SIMD is a fallback that our own kernels have no use for either; the rest it loads at once and never looks at,
  * so that any module will do in its place.
  */
