@@ -18,7 +18,7 @@ import ncc from '@vercel/ncc';
 import { minify } from 'terser';
 
 const MAX_BYTES = 3e6;
-const ACTIONS = ['quantize', 'checksum', 'validate', 'compare', 'promote-config', 'pipeline'];
+const ACTIONS = ['quantize', 'checksum', 'validate', 'compare', 'promote-config', 'model-check', 'pipeline'];
 
 /**
  * What undici brings along and nothing reaches from its agents and requests, which are all that is used. Its HTTP parser
@@ -135,15 +135,20 @@ function collectPackage(source, packages) {
   packages.set(`${name} ${version}`, { license, text });
 }
 
-/** Packages with the same licence text share one copy of it. */
+/** Each package with its own notices; packages whose licences say the same beyond those share one copy of it. */
 function licences(packages) {
-  const byText = new Map();
+  const byTerms = new Map();
   for (const name of [...packages.keys()].sort()) {
     const { license, text } = packages.get(name);
-    byText.set(text, [...(byText.get(text) ?? []), `${name} (${license})`]);
+    const paragraphs = text.split(/\n\s*\n/).map((each) => each.trim());
+    const isNotice = (each) => /^(portions )?copyright\b|^all rights reserved|^(the )?mit license\b/i.test(each);
+    const terms = paragraphs.filter((each) => !isNotice(each));
+    const key = terms.join('\n').replace(/\s+/g, ' ');
+    const notices = [`${name} (${license})`, ...paragraphs.filter(isNotice)].join('\n');
+    byTerms.set(key, { terms: terms.join('\n\n'), all: [...(byTerms.get(key)?.all ?? []), notices] });
   }
   const rule = `\n\n${'-'.repeat(80)}\n\n`;
-  const parts = [...byText].map(([text, names]) => `${names.join('\n')}\n\n${text}`);
+  const parts = [...byTerms.values()].map(({ terms, all }) => [...all, terms].join('\n\n'));
   return `${['Third-party packages inside these bundles, with their licences.', ...parts].join(rule)}\n`;
 }
 
@@ -189,7 +194,9 @@ function runEvery(folder) {
   }
   for (const action of ACTIONS) {
     const missing =
-      { checksum: 'SHA256SUMS', 'promote-config': '"config"', compare: '"reference"' }[action] ?? '"model"';
+      { checksum: 'SHA256SUMS', 'promote-config': '"config"', 'model-check': '"base-ref"', compare: '"reference"' }[
+        action
+      ] ?? '"model"';
     expect(`${action}.js`, node([path.join(folder, `${action}.js`)]), missing, 1);
   }
   const cli = path.join(folder, 'cli.js');

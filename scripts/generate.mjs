@@ -14,6 +14,7 @@ const ACTIONS = {
   validate: 'actions/validate/action.yml',
   compare: 'actions/compare/action.yml',
   'promote-config': 'actions/promote-config/action.yml',
+  'model-check': 'actions/model-check/action.yml',
   pipeline: 'action.yml',
 };
 /** Per README: heading words of its table of actions. Descriptions stay English: they are those of the action.yml files. */

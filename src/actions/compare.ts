@@ -2,14 +2,13 @@ import { type CompareFigures, compare as run } from '../compare/index.ts';
 import { readReceipt } from '../receipt/index.ts';
 import { actionSummary } from '../report/index.ts';
 import { definitions } from './definitions.generated.ts';
+import { withGates } from './gates.ts';
 import type { Action } from './host.ts';
 import { rounded } from './outputs.ts';
 
 /** Reference against quantized model: how alike their outputs are, and how much faster it is. */
-export const compare: Action<'compare'> = async (
-  { dims, ranges, minSimilarity, minChannelSimilarity, ...options },
-  context,
-) => {
+export const compare: Action<'compare'> = async (inputs, context) => {
+  const { dims, ranges, minSimilarity, minChannelSimilarity, warn, ...options } = await withGates('compare', inputs);
   const shapes = { ...(dims ? { dims: entries(dims) } : {}), ...(ranges ? { ranges: entries(ranges) } : {}) };
   const gates = {
     minSimilarity: minSimilarity ?? null,
@@ -18,8 +17,9 @@ export const compare: Action<'compare'> = async (
       ? {}
       : { minChannelSimilarity: minChannelSimilarity ?? null }),
   };
-  const result = await run({ ...options, ...shapes, ...gates }, context);
+  const result = await run({ ...options, ...shapes, ...gates, ...(warn ? { warn } : {}) }, context);
   const { figures } = result;
+  for (const warning of figures.warnings) context.log.warning(warning);
   context.log.info(speedSentence(figures));
   return {
     outputs: {

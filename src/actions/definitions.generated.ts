@@ -284,6 +284,10 @@ const atol = {
   "type": "number",
   "description": "Largest error beyond `rtol`; 1e-7 where only `rtol` is given. Empty: no limit."
 } as const;
+const gates = {
+  "type": "path",
+  "description": "File of limits with the levels `error` and `warn`, such as `model-gates.yaml` (docs/integration.md). A limit given here goes before the file's. Empty: none."
+} as const;
 const max_load_ms = {
   "type": "number",
   "unit": "ms",
@@ -680,6 +684,7 @@ export const definitions = {
       'tune': tune,
       'rtol': rtol,
       'atol': atol,
+      'gates': gates,
       'max-load-ms': max_load_ms,
       'max-latency-p50-ms': max_latency_p50_ms,
       'max-latency-p95-ms': max_latency_p95_ms,
@@ -717,6 +722,7 @@ export const definitions = {
       'ort-path': ort_path,
       'registry-url': registry_url,
       'timeout-seconds': timeout_seconds,
+      'gates': gates,
       'min-similarity': min_similarity,
       'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,
@@ -792,6 +798,31 @@ export const definitions = {
       'report': {"type":"path","description":"Path of the receipt, `<model stem>.promote-config.json`."},
     },
   },
+  'model-check': {
+    description: "Measure what a pull request does to the ONNX models of a repository, under the limits of its base branch.",
+    inputs: {
+      'base-ref': {"type":"text","description":"Git ref of the base branch. HEAD is the pull request; both are read from git (fetch-depth: 0).","required":true},
+      'gates': {"type":"path","description":"File of limits with the levels `error` and `warn`, as the base branch has it; where it has none, the defaults hold.","default":"model-gates.yaml"},
+      'samples': {"type":"path","description":"Inputs to run the models on, a file or a folder as the base branch has it. Empty: generated from each model's signature and `seed`."},
+      'dims': dims,
+      'ranges': ranges,
+      'seed': seed,
+      'count': count,
+      'threads': threads_,
+      'max-seconds': {"type":"number","unit":"s","description":"Time cap of each measurement; a changed model has two.","default":"30"},
+      'timeout-seconds': timeout_seconds,
+      'ort-path': ort_path,
+      'registry-url': registry_url,
+      'allow-inconclusive': {"type":"boolean","description":"Let what noise leaves open be a warning. Times that a cache seems to have answered are never excused.","default":"false"},
+      'token': {"type":"text","unit":"secret","description":"Token that may read the repository's Git LFS objects."},
+      'report': {"type":"path","description":"Folder for the receipts, one folder per model. Empty: none are kept."},
+    },
+    outputs: {
+      'verdict': {"type":"choice","values":["pass","warn","inconclusive","fail"],"description":"The worst of all models."},
+      'models': {"type":"integer","description":"Number of models that change."},
+      'summary': {"type":"text","description":"What changes as Markdown, for a comment."},
+    },
+  },
   'pipeline': {
     description: "Take an ONNX model from FP32 to INT8 and into production: quantize, checksum, validate, compare, promote. No Python, no GPU.",
     inputs: {
@@ -848,6 +879,7 @@ export const definitions = {
       'max-memory-mb': max_memory_mb,
       'max-peak-memory-mb': max_peak_memory_mb,
       'max-size-mb': max_size_mb,
+      'gates': gates,
       'min-similarity': min_similarity,
       'min-channel-similarity': min_channel_similarity,
       'min-agreement': min_agreement,

@@ -34,7 +34,11 @@ const SWITCHES: Record<string, Definition> = {
 };
 
 /** Inputs that need no flag, in their order; what follows goes to the last where that is a list. */
-const POSITIONAL: Partial<Record<CommandName, readonly string[]>> = { checksum: ['path'], 'promote-config': [] };
+const POSITIONAL: Partial<Record<CommandName, readonly string[]>> = {
+  checksum: ['path'],
+  'promote-config': [],
+  'model-check': [],
+};
 
 /**
  * Reads `--name value`, `--name=value`, `--name` (true) and `--no-name` (false) into input texts by name, and what needs

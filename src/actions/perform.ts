@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { InputError, messageOf } from '../errors.ts';
 import { VERSION } from '../version.generated.ts';
-import type { Action, Host } from './host.ts';
+import type { Action, Host, OutputValue } from './host.ts';
 import { type ActionName, getInputs } from './inputs.ts';
 
 /**
@@ -30,7 +30,7 @@ export async function perform<A extends ActionName>(
       ...(host.cache ? { cache: host.cache } : {}),
     });
     host.endSteps();
-    for (const [output, value] of Object.entries(outputs)) host.output(output, value);
+    for (const [output, value] of Object.entries<OutputValue>(outputs)) host.output(output, value);
     await host.summary(summary, text);
     for (const failure of failures.slice(0, -1)) host.log.error(failure);
     const last = failures.at(-1);

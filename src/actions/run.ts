@@ -2,6 +2,7 @@ import { checksum } from './checksum.ts';
 import { compare } from './compare.ts';
 import type { Action, Host } from './host.ts';
 import type { ActionName } from './inputs.ts';
+import { modelCheck } from './model-check.ts';
 import { perform } from './perform.ts';
 import { pipeline } from './pipeline.ts';
 import { promoteConfig } from './promote-config.ts';
@@ -15,6 +16,7 @@ const ACTIONS: { [A in ActionName]: Action<A> } = {
   validate: withReportPage(validate),
   compare: withReportPage(compare),
   'promote-config': promoteConfig,
+  'model-check': modelCheck,
   pipeline,
 };
 

@@ -26,7 +26,7 @@ import { type Diagnosis, diagnose, type Ranking } from './diagnosis/index.ts';
 import { type Execution, Hosts, openModel } from './execution.ts';
 import { outputFigures, overallFigures } from './figures.ts';
 import { fitsTogether, type Load, separateWhereTight } from './fit.ts';
-import { type Gate, judge, ungatedNotes, verdictOf } from './gates.ts';
+import { type Gate, judge, ungatedNotes, verdictOf, warningsOf } from './gates.ts';
 import { type Metric, MetricCommand } from './metric.ts';
 import type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 import { assertPast, type Past, readPast, remember, speedLimits } from './past.ts';
@@ -130,6 +130,7 @@ async function compareIn(hosts: Hosts, options: CompareOptions, context: Context
       worstSample: { ...worst, output: figures.worst.output, cosine: figures.worst.cosine },
       notes: [...quality.notes, ...ungatedNotes(evidence, options)],
       gates,
+      warnings: warningsOf(evidence, options.warn, gates),
       failures: failing.map(({ sentence }) => sentence),
       regressions: gates.flatMap(({ source, verdict: judged, sentence }) =>
         judged === 'fail' && (source === 'baseline' || source === 'history') ? [sentence] : [],

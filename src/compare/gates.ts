@@ -25,7 +25,7 @@ export interface Gate {
   figure: number | null;
   limit: number;
   /** Where the limit comes from: an input, a stored baseline, the history, or the rule that outputs must be finite. */
-  source: 'input' | 'baseline' | 'history' | 'rule';
+  source: 'input' | 'warning' | 'baseline' | 'history' | 'rule';
   verdict: Verdict;
   /** What failed or is missing, and what to do next; empty for a pass. */
   sentence: string;
@@ -62,6 +62,17 @@ export function judge(evidence: Evidence, limits: Limits, references: readonly R
     }
   }
   return gates;
+}
+
+/** Figures beyond limits that only warn, a sentence each. */
+export function warningsOf(evidence: Evidence, warn: Limits | undefined, gates: readonly Gate[]): string[] {
+  return FIGURES.flatMap((name) => {
+    const limit = warn?.[RULES[name].option];
+    const failed = gates.some((each) => each.name === name && each.verdict === 'fail');
+    if (limit === undefined || limit === null || failed) return [];
+    const { verdict, sentence } = gate(evidence, name, limit, 'warning');
+    return verdict === 'fail' ? [sentence] : [];
+  });
 }
 
 /** What the user should know where a limit that nobody gave has no figure to hold. */
@@ -168,8 +179,8 @@ function gate(evidence: Evidence, name: FigureName, limit: number, source: Gate[
   const held = { name, figure, limit, source };
   const bound = RULES[name].bound === 'most' ? 'above' : 'below';
   const against =
-    source === 'input'
-      ? `the limit ${show(limit)}`
+    source === 'input' || source === 'warning'
+      ? `the ${source === 'warning' ? 'warning ' : ''}limit ${show(limit)}`
       : `${show(limit)}, the limit that ${source} ${show(stored ?? Number.NaN)} leaves`;
   if (figure === null) {
     const sentence = `There is no ${RULES[name].name} to hold against ${against}: ${RULES[name].absent}.`;

@@ -3,7 +3,7 @@ import type { Log, Receipt, Verdict } from '../receipt/index.ts';
 import type { CacheService, ProviderChoice } from '../runtime/index.ts';
 import type { Diagnosis } from './diagnosis/index.ts';
 import type { Figures, OutputFigures } from './figures.ts';
-import type { Gate } from './gates.ts';
+import type { Gate, Limits } from './gates.ts';
 import type { HistoryEntry } from './history.ts';
 import type { Metric } from './metric.ts';
 import type { Speed } from './speed.ts';
@@ -45,6 +45,8 @@ export interface CompareOptions {
   metricCommand?: string;
   minMetric?: number;
   minSpeedup?: number;
+  /** Limits beyond which a figure is said and nothing fails. */
+  warn?: Limits;
   /** Folder of stored reference outputs and times. */
   baseline?: string;
   /** JSON Lines file of past runs. */
@@ -99,6 +101,8 @@ export interface CompareFigures extends Figures {
   /** What a reader of the figures must know of how they were taken. */
   notes: string[];
   gates: Gate[];
+  /** Figures beyond a limit of `warn`, a sentence each. */
+  warnings: string[];
   failures: string[];
   /** Figures worse than `max-regression-percent` allows, a sentence each. */
   regressions: string[];

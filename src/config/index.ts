@@ -2,6 +2,8 @@
 export type { Budget, ComponentMemory } from './check/budget.ts';
 export { type CheckOptions, type CheckResult, checkConfig } from './check/check.ts';
 export { ANNOTATIONS_PER_KIND, annotations, type Finding } from './check/findings.ts';
+export { GitError, runGit } from './delivery/git.ts';
+export { authorization } from './delivery/repository.ts';
 export type { ModelIdentity } from './evidence/models.ts';
 export { memoryLimitMb } from './evidence/receipts.ts';
 export { type Journal, parseJournal } from './live/journal.ts';

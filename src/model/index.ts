@@ -44,7 +44,7 @@ export {
 } from './make.ts';
 export { assertNamesUnique, uniqueNames } from './names.ts';
 export * from './onnx_pb.ts';
-export { MAX_PROTOBUF_BYTES, modelFiles, readModel } from './read.ts';
+export { MAX_PROTOBUF_BYTES, modelFiles, namedLocations, readModel } from './read.ts';
 export {
   type DeclaredValue,
   declaredInputs,

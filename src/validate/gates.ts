@@ -1,12 +1,12 @@
 import { describe } from './tune.ts';
-import type { CheckName, Figure, ValidateOptions, ValidateResults } from './types.ts';
+import type { CheckName, Figure, ValidateLimits, ValidateResults } from './types.ts';
 
 interface Gate {
   check: CheckName;
   input: string;
   name: string;
   unit: 'ms' | 'MB';
-  limit(options: ValidateOptions): number | undefined;
+  limit(options: ValidateLimits): number | undefined;
   /** Which percentile of the timed runs it looks at, if any: those have intervals. */
   percentile?: LatencyPercentile;
   value(results: ValidateResults): number | undefined;
@@ -113,7 +113,7 @@ export type LatencyPercentile = 'p50' | 'p95';
 
 /** The limits of latencies that were given, and the percentile that each is for. */
 export function latencyLimits(
-  options: ValidateOptions,
+  options: ValidateLimits,
 ): { name: string; input: string; limit: number; percentile: LatencyPercentile }[] {
   return GATES.flatMap(({ name, input, percentile, limit }) => {
     const given = limit(options);
@@ -122,7 +122,10 @@ export function latencyLimits(
 }
 
 /** Adds each gate's figure to its check, and a sentence where it fails. A figure that was never taken fails nothing. */
-export function applyGates(results: ValidateResults, options: ValidateOptions): void {
+export function applyGates(
+  results: ValidateResults,
+  options: ValidateLimits & { warn?: ValidateLimits | undefined },
+): void {
   for (const gate of GATES) {
     const check = results.checks.find(({ name }) => name === gate.check);
     const value = gate.value(results);
@@ -130,16 +133,21 @@ export function applyGates(results: ValidateResults, options: ValidateOptions): 
     const limit = gate.limit(options);
     const figure: Figure = { name: gate.name, value, unit: gate.unit };
     check.figures.push(figure);
+    const warned = options.warn && gate.limit(options.warn);
+    if (warned !== undefined && value > warned && !(limit !== undefined && value > limit)) {
+      results.warnings.push(sentenceOf(gate, value, `the warning limit of ${show(warned)}`, results));
+    }
     if (limit === undefined) continue;
     const open = check.open?.some(({ input }) => input === gate.input) ?? false;
     Object.assign(figure, { limit, verdict: open ? 'inconclusive' : value <= limit ? 'pass' : 'fail' });
     if (figure.verdict !== 'fail') continue;
     check.status = 'fail';
-    check.failures.push(
-      `${gate.name} is ${show(value)} ${gate.unit}, over the limit of ${show(limit)} ${gate.unit} (${gate.input}): ${gate.advice(results)}.`,
-    );
+    check.failures.push(sentenceOf(gate, value, `the limit of ${show(limit)}`, results));
   }
 }
+
+const sentenceOf = ({ name, unit, input, advice }: Gate, value: number, limit: string, results: ValidateResults) =>
+  `${name} is ${show(value)} ${unit}, over ${limit} ${unit} (${input}): ${advice(results)}.`;
 
 /** Three digits, so that a figure just over its limit does not read like the limit. */
 const show = (value: number): string => String(Number(value.toFixed(value >= 1000 ? 1 : 3)));

@@ -13,8 +13,18 @@ import type {
 } from '../runtime/index.ts';
 import type { Tuning } from './tune.ts';
 
-/** An absent limit is no gate. Milliseconds, MB of 10^6 bytes, seconds. */
-export interface ValidateOptions {
+/** An absent limit is no gate. Milliseconds and MB of 10^6 bytes. */
+export interface ValidateLimits {
+  maxLoadMs?: number | undefined;
+  maxLatencyP50Ms?: number | undefined;
+  maxLatencyP95Ms?: number | undefined;
+  maxMemoryMb?: number | undefined;
+  maxPeakMemoryMb?: number | undefined;
+  maxSizeMb?: number | undefined;
+}
+
+/** Beyond a limit of its own the verdict fails, beyond one of `warn` it is said. Seconds. */
+export interface ValidateOptions extends ValidateLimits {
   /** Path of the graph file. */
   model: string;
   /** Manifest that the files must match. */
@@ -47,12 +57,7 @@ export interface ValidateOptions {
   /** How far answers may be from the `output_K.pb` of samples; a gate where one of the two is given. */
   rtol?: number | undefined;
   atol?: number | undefined;
-  maxLoadMs?: number | undefined;
-  maxLatencyP50Ms?: number | undefined;
-  maxLatencyP95Ms?: number | undefined;
-  maxMemoryMb?: number | undefined;
-  maxPeakMemoryMb?: number | undefined;
-  maxSizeMb?: number | undefined;
+  warn?: ValidateLimits | undefined;
   /** Folder of the receipt; the model's own unless given. */
   report?: string | undefined;
 }
@@ -124,6 +129,8 @@ export interface LatencyWindow {
 
 export interface ValidateResults {
   checks: Check[];
+  /** Figures beyond a limit of `warn`, a sentence each. */
+  warnings: string[];
   hygiene: HygieneFinding[];
   provider?: ProviderReport;
   /** Nodes by the provider that ran them, where a GPU provider was got. */

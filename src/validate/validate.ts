@@ -79,6 +79,7 @@ async function validateIn(
     const integrity = await checkIntegrity(options, context, scratch);
     const results: ValidateResults = {
       checks: [integrity.check],
+      warnings: [],
       hygiene: [],
       sizeMb: integrity.files.reduce((sum, { digest }) => sum + digest.size, 0) / MB,
       seconds: 0,

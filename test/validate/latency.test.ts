@@ -33,7 +33,7 @@ function sessionOf(...windows: ((run: number) => number)[]) {
 
 async function checked(given: ReturnType<typeof sessionOf>, options: Partial<ValidateOptions>) {
   const check: Check = { name: 'latency', status: 'pass', figures: [], failures: [], findings: [] };
-  const results: ValidateResults = { checks: [check], hygiene: [], sizeMb: 1, seconds: 0 };
+  const results: ValidateResults = { checks: [check], warnings: [], hygiene: [], sizeMb: 1, seconds: 0 };
   const work = { options: { model: 'm.onnx', ...options }, results, log: silentLog, clock: given.clock };
   await checkLatency(given.session, [{}], check, work);
   return { check, results, windows: results.windows!, asked: given.asked };

@@ -2,6 +2,7 @@ import { access, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isScalar, visit } from 'yaml';
 import { InputError, messageOf } from '../../errors.ts';
+import { matchesGlob } from '../../glob.ts';
 import { digestFiles } from '../../model/index.ts';
 import { readRegularFileIfThere } from '../../read-file.ts';
 import {
@@ -25,7 +26,7 @@ import { decodeYaml, parseYaml, syntaxProblems, type YamlFile } from '../yaml/pa
 import { type Budget, computeBudget, gb, measuredFor } from './budget.ts';
 import { annotations, type Finding, sortFindings } from './findings.ts';
 import { nearMiss } from './near-miss.ts';
-import { type BudgetRules, matchesGlob, NO_RULES, parseRules } from './rules.ts';
+import { type BudgetRules, NO_RULES, parseRules } from './rules.ts';
 
 export interface CheckOptions {
   /** The YAML config; a relative path starts at `projectRoot`. */

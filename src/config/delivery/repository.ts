@@ -164,7 +164,7 @@ async function currentBranch(env: NodeJS.ProcessEnv, git: Repository['git']): Pr
 }
 
 /** The token goes through the environment, where no list of processes shows it. */
-function authorization(remote: string, token: string | undefined): Record<string, string> {
+export function authorization(remote: string, token: string | undefined): Record<string, string> {
   if (!token || !/^https?:/.test(remote)) return {};
   const { origin } = new URL(remote);
   const key = `http.${origin}/.extraheader`;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { matchesGlob } from '../../src/config/check/rules.ts';
+import { matchesGlob } from '../src/glob.ts';
 
 describe('matchesGlob', () => {
   it.each([
