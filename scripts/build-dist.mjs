@@ -141,8 +141,11 @@ function licences(packages) {
   for (const name of [...packages.keys()].sort()) {
     const { license, text } = packages.get(name);
     const paragraphs = text.split(/\n\s*\n/).map((each) => each.trim());
-    const isNotice = (each) => /^(portions )?copyright\b|^all rights reserved|^(the )?mit license\b/i.test(each);
-    const terms = paragraphs.filter((each) => !isNotice(each));
+    // What follows the terms of the Apache License is the package's own; some leave out that they end.
+    const end = paragraphs.indexOf('END OF TERMS AND CONDITIONS');
+    const isNotice = (each, at) =>
+      (end >= 0 && at >= end) || /^(portions )?copyright\b|^all rights reserved|^(the )?mit license\b/i.test(each);
+    const terms = paragraphs.filter((each, at) => !isNotice(each, at));
     const key = terms.join('\n').replace(/\s+/g, ' ');
     const notices = [`${name} (${license})`, ...paragraphs.filter(isNotice)].join('\n');
     byTerms.set(key, { terms: terms.join('\n\n'), all: [...(byTerms.get(key)?.all ?? []), notices] });

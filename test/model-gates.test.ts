@@ -33,7 +33,10 @@ models:
   it.each([
     ['- 1', 'holds no mapping; begin it with "version: 1"'],
     ['a: [', 'is not valid YAML: '],
-    ['a: &a [1]\nb: &b [*a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]', 'is no mapping of limits'],
+    [
+      'a: &a [1]\nb: &b [*a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]',
+      'is no mapping of limits',
+    ],
     [`a: ${'['.repeat(500)}`, 'nests lists and mappings more than 100 deep'],
     [`# ${'x'.repeat(300_000)}`, 'bytes, and at most 262144 are read'],
     ['version: 2', '"version" in model-gates.yaml must be 1.'],

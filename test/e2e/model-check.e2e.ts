@@ -17,7 +17,7 @@ describe.skipIf(missing)(`a pull request that changes a model${missing ? ` (skip
   let base: string;
 
   beforeAll(async () => {
-    sandbox = makeSandbox({ 'gates: model-gates.yaml': 'max-seconds: "1"\n      dims: batch=2' });
+    sandbox = makeSandbox({ 'gates: model-gates.yaml': 'max-seconds: "1"\n      dims: batch=2' }, { standIns: false });
     github = await serveGitHub(sandbox.home);
     mkdirSync(file('models'));
     save();

@@ -11,6 +11,7 @@ import { parseHistory } from '../../lib/config/states/history.js';
 import { editYaml } from '../../lib/config/yaml/edit.js';
 import { rootOf } from '../../lib/model/digest.js';
 import { modelFiles, readModel } from '../../lib/model/index.js';
+import { parseModelGates } from '../../lib/model-gates.js';
 import { formatMeasurements, Measurements, parseMeasurements } from '../../lib/quantize/methods/static/measurements.js';
 import { parseReceipt } from '../../lib/receipt/index.js';
 import { loadSamples } from '../../lib/runtime/samples/index.js';
@@ -105,6 +106,12 @@ export const TARGETS = {
     seeds: () => [Buffer.from(YAML), Buffer.from(FLOW), readFileSync(here('examples/sarai/config/sarai.yaml'))],
     run(bytes) {
       editYaml(bytes, [{ key: KEY, value: 'b.onnx' }], { name: 'c.yaml' });
+    },
+  },
+  gates: {
+    seeds: () => [readFileSync(here('examples/sarai/model-gates.yaml'))],
+    run(bytes) {
+      parseModelGates(bytes, 'model-gates.yaml')('models/onnx/vad_v5.onnx');
     },
   },
   budget: {
