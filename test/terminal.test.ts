@@ -106,6 +106,19 @@ describe('promote-config --mode check', () => {
   });
 });
 
+describe('promote-config --mode history', () => {
+  it('tells the states line by line, and as JSON where JSON is asked for', async () => {
+    const folder = await project();
+    const history = ['promote-config', '--mode', 'history', '--config', 'config.yaml'];
+    const { code, stdout, stderr } = await runCli(history, folder);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^Live: model\.onnx \(memory limit 100 MB/m);
+    expect(stdout).toBe('changed  false\n');
+    const { outputs } = JSON.parse((await runCli([...history, '--json'], folder)).stdout);
+    expect(JSON.parse(outputs.states).states).toMatchObject([{ live: true, model: 'model.onnx', memoryMb: 100 }]);
+  });
+});
+
 describe('figures that stand side by side', () => {
   it('say which of them is paired', async () => {
     const folder = await project();

@@ -113,16 +113,17 @@ export function terminalHost({ command, flags, json, quiet, stderr, stdout, env,
       } else if (presented) {
         stdout.write(logLines(presented.text));
       } else {
-        stdout.write(`${logLines(report)}${tableOf(outputs)}`);
+        stdout.write(`${logLines(report)}${tableOf(outputs, quiet)}`);
       }
     },
   };
 }
 
-/** Outputs by name; what is for a job's summary is no figure. */
-function tableOf(outputs: readonly [string, OutputValue][]): string {
+/** Outputs by name. What is for a job's summary is no figure, and the states have been told line by line. */
+function tableOf(outputs: readonly [string, OutputValue][], quiet: boolean): string {
+  const untold = quiet ? ['summary'] : ['summary', 'states'];
   const shown = outputs.map(([name, value]) => [name, outputText(value)] as const);
-  const filled = shown.filter(([name, value]) => value !== '' && name !== 'summary');
+  const filled = shown.filter(([name, value]) => value !== '' && !untold.includes(name));
   const width = Math.max(0, ...filled.map(([name]) => name.length));
   const between = `\n${' '.repeat(width + 2)}`;
   return filled

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
@@ -49,8 +50,8 @@ export interface Baseline {
   outputs: StoredTensor[][] | null;
   timings: StoredTiming[];
   figures: StoredFigures | null;
-  /** It came out of the cache service, which others may write to. */
-  fromCache?: boolean;
+  /** It came out of the cache service, which others may write to, and nobody has held it against the reference yet. */
+  unchecked?: boolean;
 }
 
 interface BaselineFile {
@@ -63,14 +64,17 @@ interface BaselineFile {
 }
 
 const FILE = 'baseline.json';
+/** Stands beside it until what the cache gave has been held against the reference, whatever ends the run before that. */
+const UNCHECKED = 'unchecked';
 
 /**
- * Looks for the baseline of `key` in `directory`, then in the cache. Outputs whose bytes are not what they were are
- * worth nothing: they are removed and made anew.
+ * Looks for the baseline of `key` in `directory`, then in the cache. Outputs whose bytes are not what they were, or that
+ * are not `outputs` of so many samples, are worth nothing: they are removed and made anew.
  */
 export async function openBaseline(
   directory: string,
   key: BaselineKey,
+  { samples, outputs: names }: { samples: number; outputs: readonly string[] },
   log: Log,
   cache?: CacheService,
 ): Promise<Baseline> {
@@ -79,19 +83,43 @@ export async function openBaseline(
   const kept = await readBaseline(folder, key);
   const file = kept ?? (await restored(folder, key, cache, log));
   if (!file) return empty;
-  const fromCache = kept === undefined;
+  const unchecked = existsSync(path.join(folder, UNCHECKED));
   const { timings, figures } = file;
   const outputs = file.outputs.map((sample) =>
     sample.map(({ file: name, root, ...tensor }) => ({ ...tensor, path: path.join(folder, name), root })),
   );
-  for (const output of outputs.flat()) {
-    const found = await digestFile(output.path).catch(() => undefined);
-    if (found?.root === output.root) continue;
-    log.warning(`The stored output ${output.path} is not what was stored; the reference runs again.`);
+  const dropped = async (what: string): Promise<Baseline> => {
+    log.warning(`${what}; the reference runs again.`);
     await rm(folder, { recursive: true, force: true });
     return { ...empty, figures };
+  };
+  const wanted = [...names].sort().join('\n');
+  const named = (sample: StoredTensor[]) => sample.map(({ name }) => name).sort();
+  if (outputs.length !== samples || outputs.some((sample) => named(sample).join('\n') !== wanted)) {
+    return dropped(`The baseline ${folder} has other outputs than the model`);
   }
-  return { folder, outputs, timings, figures, fromCache };
+  for (const output of outputs.flat()) {
+    const found = await digestFile(output.path).catch(() => undefined);
+    if (found?.root === output.root && found.size === output.length) continue;
+    return dropped(`The stored output ${output.path} is not what was stored`);
+  }
+  return { folder, outputs, timings, figures, unchecked };
+}
+
+/** Notes that the reference answers as the outputs say. The times remain somebody else's, and go. */
+export async function acceptBaseline({ folder }: Baseline, key: BaselineKey): Promise<void> {
+  const file = await readBaseline(folder, key);
+  if (file) await writeBaseline(folder, { ...file, timings: [] });
+  await rm(path.join(folder, UNCHECKED), { force: true });
+}
+
+/** Removes outputs that are not the reference's, and what else came with them. */
+export async function refuseBaseline({ folder }: Baseline, log: Log): Promise<Baseline> {
+  log.warning(
+    `The baseline from the cache service is not what the reference answers; it runs again. See who may write there.`,
+  );
+  await rm(folder, { recursive: true, force: true });
+  return { folder, outputs: null, timings: [], figures: null };
 }
 
 /** Times of the reference taken on this very machine and setting, if there are any. */
@@ -171,12 +199,16 @@ async function restored(
   log: Log,
 ): Promise<BaselineFile | undefined> {
   if (!cache) return undefined;
+  let file: BaselineFile | undefined;
   try {
-    return (await cache.restore(folder, cacheKey(folder))) ? await readBaseline(folder, key) : undefined;
+    makeFolder(folder);
+    await writeFile(path.join(folder, UNCHECKED), '');
+    if (await cache.restore(folder, cacheKey(folder))) file = await readBaseline(folder, key);
   } catch (error) {
     log.warning(`The cache gave no baseline: ${messageOf(error)}.`);
-    return undefined;
   }
+  if (file === undefined) await rm(folder, { recursive: true, force: true });
+  return file;
 }
 
 /** Has some 200 bytes for each output of each sample. */

@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { InputError } from '../errors.ts';
-import { weightForms } from '../model/index.ts';
+import { declaredOutputs, weightForms } from '../model/index.ts';
 import {
   createReceipt,
   type FileIdentity,
@@ -21,7 +22,7 @@ import {
   SessionError,
   withScratch,
 } from '../runtime/index.ts';
-import { type StoredTiming, stageOutputs, storeOutputs } from './baseline.ts';
+import { acceptBaseline, refuseBaseline, type StoredTiming, stageOutputs, storeOutputs } from './baseline.ts';
 import { type Diagnosis, diagnose, type Ranking } from './diagnosis/index.ts';
 import { type Execution, Hosts, openModel } from './execution.ts';
 import { outputFigures, overallFigures } from './figures.ts';
@@ -31,6 +32,7 @@ import { type Metric, MetricCommand } from './metric.ts';
 import type { CompareContext, CompareFigures, CompareOptions, CompareResult, SideFigures } from './options.ts';
 import { assertPast, type Past, readPast, remember, speedLimits } from './past.ts';
 import { assertOutputs, compareQuality, type Quality } from './quality.ts';
+import { isOfReference } from './recheck.ts';
 import { measureAgainstStored, measureSpeed, type Speed, type SpeedOptions } from './speed.ts';
 import { type Side, type SideRecord, Stage } from './stage.ts';
 import {
@@ -171,7 +173,8 @@ async function prepare(hosts: Hosts, options: CompareOptions, context: Context):
     ort: execution.runtime.version,
     provider: options.executionProvider ?? 'auto',
   };
-  return { subjects, samples, samplesDigest, execution, past: await readPast(options, key, context) };
+  const shape = { samples: samples.length, outputs: declaredOutputs(reference.model).map(({ name }) => name) };
+  return { subjects, samples, samplesDigest, execution, past: await readPast(options, key, shape, context) };
 }
 
 async function executionOf(options: CompareOptions, { log, signal, cache }: Context): Promise<Execution> {
@@ -201,6 +204,7 @@ async function measure(
   const together = await fitsTogether(load);
   if (!together) await hosts.take('model')?.close();
   const stage = new Stage((side) => openModel(execution, subjects[side].model.path, hosts.take(side)), together);
+  if (baseline) await recheck(baseline, stage, samples, folder, context);
   const stored = baseline?.stored.outputs ?? null;
   const keep = baseline && !stored ? await stageOutputs(baseline.directory) : undefined;
   try {
@@ -246,6 +250,22 @@ async function measure(
     await stage.close();
     if (keep) await rm(keep, { recursive: true, force: true });
   }
+}
+
+/** What came out of the cache service counts once the reference has answered like it. */
+async function recheck(
+  baseline: NonNullable<Past['baseline']>,
+  stage: Stage,
+  samples: Samples,
+  folder: string,
+  { log, signal }: Context,
+): Promise<void> {
+  const { stored, key } = baseline;
+  if (!stored.unchecked || !stored.outputs) return;
+  const answer = path.join(folder, 'recheck');
+  if (await isOfReference(stage, samples, stored.outputs, answer, signal)) await acceptBaseline(stored, key);
+  else baseline.stored = await refuseBaseline(stored, log);
+  await rm(answer, { recursive: true, force: true });
 }
 
 /** The reference as it was seen now or, where it need not run, then. */

@@ -29,17 +29,26 @@ export interface Past {
 }
 
 /** @throws InputError for options that contradict each other, and for files that are none of ours */
-export async function readPast(options: CompareOptions, key: BaselineKey, context: CompareContext): Promise<Past> {
+export async function readPast(
+  options: CompareOptions,
+  key: BaselineKey,
+  shape: { samples: number; outputs: readonly string[] },
+  context: CompareContext,
+): Promise<Past> {
   const baseline = options.baseline
     ? {
         directory: options.baseline,
         key,
-        stored: await openBaseline(options.baseline, key, context.log, context.cache),
+        stored: await openBaseline(options.baseline, key, shape, context.log, context.cache),
       }
     : null;
   const history = options.history ? await readHistory(options.history, context.log) : [];
   const notes: string[] = [];
-  if (baseline?.stored.fromCache) notes.push("The reference's outputs and times come from the cache service.");
+  if (baseline?.stored.unchecked) {
+    notes.push(
+      "The reference's outputs come from the cache service (from-cache): it answers to one sample itself, and its times are measured anew.",
+    );
+  }
   const timing = baseline ? usableTiming(baseline.stored, options.threads, notes) : undefined;
   const references = pastFigures(baseline?.stored, history, key.reference, options.maxRegressionPercent, notes);
   return { baseline, timing, history, references, notes };
@@ -111,7 +120,7 @@ export async function remember(
 
 /** Stored times of the reference, if they were taken on this CPU with these threads. */
 function usableTiming(stored: Baseline, threads: number | undefined, notes: string[]): StoredTiming | undefined {
-  if (!stored.outputs) return undefined;
+  if (!stored.outputs || stored.unchecked) return undefined;
   const machine = environment();
   const timing = timingFor(stored, { ...machine, threads: threads ?? machine.physicalCores });
   const [other] = stored.timings;

@@ -162,7 +162,8 @@ export async function hasRoomFor(folder: string, bytes: number): Promise<boolean
   return bytes + RESERVE <= freeBytes && (!inMemory || bytes <= RESERVE);
 }
 
-async function spool(
+/** One inference whose outputs go to files of `directory`. */
+export async function spool(
   stage: Stage,
   side: Side,
   samples: Samples,

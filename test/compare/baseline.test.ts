@@ -8,6 +8,7 @@ import { silentLog } from '../../src/receipt/index.ts';
 import { useTemp } from '../support/temp.ts';
 
 const temp = useTemp();
+const shape = { samples: 1, outputs: ['y'] };
 const key = { reference: 'a'.repeat(64), samples: 'b'.repeat(64), ort: '1.30.0', provider: 'cpu' };
 
 /** A stored baseline whose description is `change`d. */
@@ -20,7 +21,7 @@ async function stored(
   mkdirSync(folder);
   for (const place of [folder, directory]) writeFileSync(path.join(place, 'y.bin'), 'abcd');
   const { root } = await digestFile(path.join(folder, 'y.bin'));
-  const output: Record<string, unknown> = { name: 'y', dtype: 'float32', dims: [1], length: 1, file: 'y.bin', root };
+  const output: Record<string, unknown> = { name: 'y', dtype: 'float32', dims: [1], length: 4, file: 'y.bin', root };
   const file: Record<string, unknown> = { schema: 1, key, outputs: [[output]], timings: [], figures: null };
   change(file, output);
   writeFileSync(path.join(folder, 'baseline.json'), JSON.stringify(file));
@@ -28,7 +29,7 @@ async function stored(
 }
 
 it('is used where it is what this tool stored', async () => {
-  const baseline = await openBaseline(await stored(() => undefined), key, silentLog);
+  const baseline = await openBaseline(await stored(() => undefined), key, shape, silentLog);
   expect(baseline.outputs).toHaveLength(1);
 });
 
@@ -36,10 +37,14 @@ it.each<[string, Parameters<typeof stored>[0]]>([
   ['names a file outside its folder', (_, output) => Object.assign(output, { file: '../y.bin' })],
   ['names a file by an absolute path', (_, output) => Object.assign(output, { file: '/etc/passwd' })],
   ['is about another reference', (file) => Object.assign(file, { key: { ...key, reference: 'c'.repeat(64) } })],
+  ['has outputs of fewer samples', (file) => Object.assign(file, { outputs: [] })],
+  ['lacks an output', (file) => Object.assign(file, { outputs: [[]] })],
+  ['has an output of another name', (_, output) => Object.assign(output, { name: 'z' })],
+  ['has fewer bytes than it says', (_, output) => Object.assign(output, { length: 1 })],
   ['has outputs of another type', (file) => Object.assign(file, { outputs: [[null]] })],
   ['has times of another type', (file) => Object.assign(file, { timings: [{ cpu: 'x' }] })],
   ['has figures of another type', (file) => Object.assign(file, { figures: { figures: 3 } })],
 ])('is as good as none where it %s', async (_, change) => {
-  const baseline = await openBaseline(await stored(change), key, silentLog);
+  const baseline = await openBaseline(await stored(change), key, shape, silentLog);
   expect(baseline).toMatchObject({ outputs: null, timings: [], figures: null });
 });

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -302,6 +302,76 @@ describe('baseline', () => {
     const second = await compare({ ...options, model: worse, maxRegressionPercent: 10, diagnose: false }, context);
     expect(second.verdict).toBe('fail');
     expect(second.figures.regressions.join('\n')).toMatch(/The mse .* is above .* the limit that baseline .* leaves/);
+  });
+
+  /** A cache that keeps folders, which others may `change`. */
+  const copies = (change: (folder: string) => void = () => undefined) => {
+    const kept = temp();
+    return {
+      folder: temp(),
+      restore: async (folder: string, key: string) => {
+        if (!existsSync(path.join(kept, key))) return false;
+        cpSync(path.join(kept, key), folder, { recursive: true });
+        change(folder);
+        return true;
+      },
+      save: async (folder: string, key: string) => cpSync(folder, path.join(kept, key), { recursive: true }),
+    };
+  };
+
+  test('what comes out of a cache counts once the reference has answered to a sample; its times never do', async () => {
+    const { options, context } = setting();
+    const cache = copies((folder) => {
+      const file = path.join(folder, 'baseline.json');
+      const content = JSON.parse(readFileSync(file, 'utf8'));
+      content.timings = [{ ...content.timings[0], ms: [1e9, 1e9, 1e9] }];
+      writeFileSync(file, JSON.stringify(content));
+    });
+    const first = await compare(options, { ...context, cache });
+    rmSync(options.baseline, { recursive: true });
+    const second = await compare({ ...options, maxRegressionPercent: 50 }, { ...context, cache });
+    expect(second.figures.speed.mode).toBe('alternating');
+    expect(second.figures.similarity).toBe(first.figures.similarity);
+    expect(second.figures.samples.notes.join()).toContain('from-cache');
+    // From then on it is this machine's own.
+    const third = await compare(options, { ...context, cache });
+    expect(third.figures.speed.mode).toBe('stored');
+    expect(third.figures.samples.notes.join()).not.toContain('from-cache');
+    expect(stored(options.baseline).content.timings).toHaveLength(1);
+  });
+
+  test('a forged one lets no model pass, nor does one that a run left before it had looked', async () => {
+    const { folder, options, context } = setting();
+    // Answers are the bad model's own, with digests that agree.
+    const bad = saveModel(folder, product(10), 'bad.onnx');
+    const own = path.join(folder, 'own');
+    await compare({ ...options, reference: bad, model: bad, baseline: own }, context);
+    const [answers] = readdirSync(own);
+    const forge = (place: string) => {
+      const file = path.join(place, 'baseline.json');
+      const { key } = JSON.parse(readFileSync(file, 'utf8'));
+      cpSync(path.join(own, answers!), place, { recursive: true });
+      writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), key }));
+    };
+    const cache = copies(forge);
+    await compare(options, { ...context, cache });
+    const attacked = { ...options, model: bad, diagnose: false };
+    const { baseline: _, ...alone } = attacked;
+    const honest = await compare(alone, context);
+    expect(honest.verdict).toBe('fail');
+    for (const left of [false, true]) {
+      const [place] = readdirSync(options.baseline);
+      if (left) {
+        forge(path.join(options.baseline, place!));
+        writeFileSync(path.join(options.baseline, place!, 'unchecked'), '');
+      } else rmSync(options.baseline, { recursive: true });
+      const warnings: string[] = [];
+      const log = { ...silentLog, warning: (message: string) => void warnings.push(message) };
+      const result = await compare(attacked, { ...context, log, cache });
+      expect(warnings).toEqual([expect.stringMatching(/not what the reference answers; it runs again/)]);
+      expect(result.verdict).toBe('fail');
+      expect(result.figures.similarity).toBe(honest.figures.similarity);
+    }
   });
 
   test('a cache brings it back, a broken cache costs a warning', async () => {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { bytes } from '../../bytes.ts';
 import { logLine } from '../../receipt/index.ts';
 import { modelBytes, modelFile, modelFilePaths, modelPathOf, verifyModel } from '../evidence/models.ts';
-import type { LiveOptions } from '../options.ts';
+import { DEFAULT_MEMORY_KEY, DEFAULT_MODEL_PATH_KEY, type LiveOptions } from '../options.ts';
 import { scalarOf } from '../yaml/edit.ts';
 import { allKeys } from '../yaml/keys.ts';
 import { decodeYaml, parseYaml } from '../yaml/parse.ts';
@@ -159,8 +159,8 @@ function command(mode: string, options: LiveOptions, more: [string, string | und
     ['project-root', options.projectRoot],
     ['config', options.config],
     ...more,
-    ['model-path-key', options.modelPathKey],
-    ['memory-key', options.memoryKey],
+    ['model-path-key', options.modelPathKey === DEFAULT_MODEL_PATH_KEY ? undefined : options.modelPathKey],
+    ['memory-key', options.memoryKey === DEFAULT_MEMORY_KEY ? undefined : options.memoryKey],
     ['restart-command', options.restartCommand],
     ['health-command', options.healthCommand],
     ['health-url', options.healthUrl],
