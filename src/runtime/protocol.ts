@@ -60,6 +60,8 @@ export interface OpenAnswer {
   runtimeMs: number;
   /** Milliseconds to make the session: reading, optimizing, prepacking. */
   ms: number;
+  /** What else the machine did while the session was made. */
+  host: HostActivity;
   /** Resident bytes with the runtime loaded and no model. */
   baselineBytes: number;
   residentBytes: number;

@@ -137,12 +137,14 @@ class SessionProcess {
     const ort = this.#load(request.runtime);
     const baselineBytes = ownMemory().residentBytes;
     this.#profilePrefix = request.profilePrefix;
+    const before = hostCounters();
     const { session, provider, ms } = await createSession(ort, request);
     this.#session = session;
     this.#loadedAt = hostCounters();
     return {
       runtimeMs: this.#runtimeMs,
       ms,
+      host: activityBetween(before, this.#loadedAt),
       baselineBytes,
       residentBytes: ownMemory().residentBytes,
       inputs: session.inputMetadata.map(valueInfo),

@@ -55,7 +55,8 @@ const GATES: readonly Gate[] = [
     unit: 'ms',
     limit: (options) => options.maxLoadMs,
     value: (results) => results.loadMs,
-    advice: () => 'put the model on a faster disk, or save it optimized so that loading need not optimize it',
+    advice: ({ loads }) =>
+      `${loads ? `so it was ${loads.length} times, beside other work: measure when the machine is quieter, ` : ''}put the model on a faster disk, or save it optimized so that loading need not optimize it`,
   },
   {
     check: 'latency',

@@ -48,6 +48,11 @@ export function inspectTimings(timings: Pick<Timings, 'runs' | 'host'>): Hygiene
   return findings;
 }
 
+/** Whether other processes or machines took so much that they may have made something slow. */
+export function isCrowded(host: HostActivity | undefined): boolean {
+  return host !== undefined && host.othersBusy + (host.stolen ?? 0) > CROWDED;
+}
+
 /** Two groups of times with nothing in between: how many runs each, and their medians, ms. */
 interface Groups {
   low: { count: number; ms: number };
@@ -83,8 +88,7 @@ function describeCached(
   if (!groups) return undefined;
   // Runs that were interrupted are a group of their own too, but not a hundred times slower: who is so short is seldom
   // interrupted.
-  const crowded = host !== undefined && host.othersBusy + (host.stolen ?? 0) > CROWDED;
-  if (crowded && groups.high.ms / groups.low.ms < INTERRUPTED_RATIO) return undefined;
+  if (isCrowded(host) && groups.high.ms / groups.low.ms < INTERRUPTED_RATIO) return undefined;
   return `${describeGroups(groups)}: a cache seems to answer some of them.`;
 }
 

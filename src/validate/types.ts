@@ -150,6 +150,8 @@ export interface ValidateResults {
   /** All windows that were measured; `timings` is of the chosen one, the one that varies least. */
   windows?: LatencyWindow[];
   loadMs?: number;
+  /** All loads, ms, where the first was over its limit while the machine was busy with other work. */
+  loads?: number[];
   memoryMb?: number;
   peakMemoryMb?: number;
   /** Resident before the model: Node and onnxruntime. Part of `memoryMb`. */

@@ -38,6 +38,7 @@ import { applyGates } from './gates.ts';
 import { checkInference } from './inference.ts';
 import { checkIntegrity, type Integrity } from './integrity.ts';
 import { checkLatency } from './latency.ts';
+import { repeatLoad } from './load.ts';
 import { type Tuning, tune, tuningSentence } from './tune.ts';
 import type { Check, CheckName, ValidateContext, ValidateOptions, ValidateResult, ValidateResults } from './types.ts';
 
@@ -145,6 +146,14 @@ async function checkSession(work: Work): Promise<void> {
     // The process ends while the receipt is written; whoever started it waits for that.
     const closed = session.close();
     results.ownSeconds = session.ownMs / 1000;
+    current = load;
+    const loadAgain = async () => {
+      await closed;
+      const again = await openSession(sessionOptions(work, runtime));
+      await again.close();
+      return again.load;
+    };
+    await repeatLoad(session.load, loadAgain, load, { options, results, log });
     const onCpu = session.load.provider.got === 'cpu';
     if (onCpu && !options.tune) return;
     await closed;
