@@ -6,6 +6,7 @@ import {
   type Interval,
   median,
   medianInterval,
+  percentile,
   ratioOfMedians,
   type Samples,
   seededRandom,
@@ -63,6 +64,8 @@ const BLOCK_SECONDS = 0.3;
 const LEAD_SECONDS = 0.1;
 /** Of longer runs none is spent on that: what spins at their beginning is nothing against them. */
 const LONG_MS = 1000;
+/** Runs of one block of which the extremes say nothing. */
+const MANY_RUNS = 20;
 /** Runs of a block that are kept. */
 const KEPT_RUNS = 50;
 /** Pairs, or blocks against stored times, before anything is concluded. */
@@ -207,10 +210,14 @@ function summarize(mode: Speed['mode'], { pairs, runs, host }: Taken, seed: numb
 /** Where time ended after one pair: as slow against as fast as its runs were. */
 function withinPair({ reference, model }: Record<Side, number[]>): Speed['interval'] {
   if (Math.min(reference.length, model.length) < 2) return null;
-  return {
-    low: Math.min(...reference) / Math.max(...model),
-    high: Math.max(...reference) / Math.min(...model),
-  };
+  const [above, below] = [spanOf(reference), spanOf(model)];
+  return { low: above.low / below.high, high: above.high / below.low };
+}
+
+/** From the fastest to the slowest; of many, whose slowest was interrupted for as long as ever, the middle nine tenths. */
+function spanOf(runs: readonly number[]): { low: number; high: number } {
+  const outside = runs.length < MANY_RUNS ? 0 : 0.05;
+  return { low: percentile(runs, outside), high: percentile(runs, 1 - outside) };
 }
 
 function speedupOf(mode: Speed['mode'], pairs: Speed['pairs'], runs: Record<Side, number[]>, seed: number): Interval {

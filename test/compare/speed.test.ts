@@ -154,6 +154,16 @@ describe('measureSpeed', () => {
     expect(speed.interval!.high).toBeGreaterThan(speed.speedup);
   });
 
+  test('one pair of many runs, some of which were interrupted: the limit is told from the others', async () => {
+    let calls = 0;
+    const slowness = () => (++calls % 41 === 0 ? 100 : 1);
+    const { speed } = await measure({ referenceMs: 1, modelMs: 0.5, slowness }, { maxSeconds: 0.5, limits: [10] });
+    expect(speed.pairs).toHaveLength(1);
+    expect(Math.max(...speed.referenceMs)).toBe(100);
+    expect(speed.interval!.low).toBeCloseTo(2, 6);
+    expect(speed.interval!.high).toBeCloseTo(2, 6);
+  });
+
   test('no time: one pair of single runs, which has no interval', async () => {
     const { speed } = await measure({ referenceMs: 30, modelMs: 10 }, { maxSeconds: 0, limits: [2] });
     expect(speed.pairs).toHaveLength(1);
