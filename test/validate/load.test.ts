@@ -9,7 +9,7 @@ const idle = { seconds: 2, cores: 2, othersBusy: 0.1 };
 /** The first load and those after it, ms; the check that comes of them, and what was loaded. */
 async function checked([first, ...next]: number[], maxLoadMs: number | undefined, host = busy) {
   const check: Check = { name: 'load', status: 'pass', figures: [], failures: [], findings: [] };
-  const results: ValidateResults = { checks: [check], hygiene: [], sizeMb: 1, seconds: 0 };
+  const results: ValidateResults = { checks: [check], hygiene: [], warnings: [], sizeMb: 1, seconds: 0 };
   const loadAgain = async () => ({ ms: next.shift()!, host });
   const work = { options: { model: 'm.onnx', maxLoadMs }, results, log: silentLog };
   await repeatLoad({ ms: first!, host }, loadAgain, check, work);
