@@ -46,7 +46,8 @@ const YAML = [
   '',
 ].join('\n');
 const FLOW = '{"models": {"audio_omni": {"model_path": "a.onnx", ? k : !!str v}}}\n';
-const BUDGET = 'version: 1\nlimit: memory.max # GB\non-demand:\n  - { name: a, mb: 5 }\ndownloads: [m/*.gguf]\n';
+const BUDGET =
+  'version: 1\nlimit: memory.max # GB\non-demand:\n  - &a { name: a, mb: 5 }\n  - *a\ndownloads: &d [m/*.gguf]\nknown-keys: *d\n';
 const KEYS = [{ key: 'audio_omni.model_path', from: 'a.onnx', to: 'b.onnx' }];
 const ENTRY = {
   schema: 1,

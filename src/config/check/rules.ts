@@ -1,5 +1,5 @@
 import { isMap, parseDocument } from 'yaml';
-import { InputError } from '../../errors.ts';
+import { InputError, messageOf } from '../../errors.ts';
 import { refuseDeepYaml } from '../../yaml.ts';
 import { decodeYaml } from '../yaml/parse.ts';
 
@@ -36,7 +36,13 @@ export function parseRules(bytes: Uint8Array, name: string): BudgetRules {
   const problem = document.errors[0];
   if (problem) throw new InputError(`${name} is not valid YAML: ${problem.message.split('\n')[0]}`);
   if (!isMap(document.contents)) throw new InputError(`${name} holds no mapping; see the example's model-budget.yaml.`);
-  const rules = document.toJS() as Record<string, unknown>;
+  let rules: Record<string, unknown>;
+  try {
+    rules = document.toJS() as Record<string, unknown>;
+  } catch (cause) {
+    // Aliases that lead nowhere, or multiply.
+    throw new InputError(`${name} cannot be read (${messageOf(cause)}); mend it first.`, { cause });
+  }
   const fail = (part: string, wanted: string): never => {
     throw new InputError(`'${part}' in ${name} must be ${wanted}; see the example's model-budget.yaml.`);
   };
