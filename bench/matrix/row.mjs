@@ -38,10 +38,11 @@ export async function measureModel(entry, tools) {
         const row = { form, ...extra };
         try {
           const sizeRatio = sizeOf(file) / source.size;
-          const { similarity, channelSimilarity } = await scorer.score(file);
+          const { similarity, channelSimilarity, agreement } = await scorer.score(file);
           Object.assign(row, {
             similarity,
             channelSimilarity,
+            agreement,
             sizeRatio,
             alike: isAlike({ similarity, channelSimilarity }),
           });

@@ -46,7 +46,7 @@ export function markdown(rows) {
     '',
     ...goals(measured),
     '',
-    'A cell: speed against FP32, cosine / channel-similarity on samples that chose nothing, size ÷ FP32, resident MiB. ✗: misses 0.98 or 0.9.',
+    'A cell: speed against FP32, cosine / channel-similarity on samples that chose nothing, how often the highest score is of the same class (a reader: the same character), size ÷ FP32, resident MiB. ✗: misses 0.98 or 0.9.',
     '',
     line(head),
     line(head.map(() => '---')),
@@ -72,8 +72,9 @@ function cellOf(form) {
   if (form.error) return `✗ ${form.error.slice(0, 60)}`;
   const speed = form.speedup ? `${form.speedup.toFixed(2)} ×, ` : '';
   const channels = form.channelSimilarity === null ? '' : ` / ${form.channelSimilarity.toFixed(3)}`;
+  const agreement = typeof form.agreement === 'number' ? `, same ${(100 * form.agreement).toFixed(0)} %` : '';
   const memory = form.residentBytes ? `, ${(form.residentBytes / 2 ** 20).toFixed(0)} MiB` : '';
-  return `${form.alike ? '' : '✗ '}${speed}${form.similarity.toFixed(4)}${channels}, ${form.sizeRatio.toFixed(2)}${memory}`;
+  return `${form.alike ? '' : '✗ '}${speed}${form.similarity.toFixed(4)}${channels}${agreement}, ${form.sizeRatio.toFixed(2)}${memory}`;
 }
 
 /** Where auto stands against what it must reach. */

@@ -89,4 +89,13 @@ export function preferred<T extends Measured>(trials: readonly T[], { prefer }: 
   return ordered;
 }
 
+/** Those whose times noise alone makes as good as the best one's, and the time that each would have to beat. */
+export function undecided<T extends Measured>(trials: readonly T[]): { trial: T; slowdown: number }[] {
+  const timed = trials.flatMap((trial) => (trial.slowdown ? [{ trial, ...trial.slowdown }] : []));
+  const best = Math.min(...timed.map(({ value }) => value));
+  return timed
+    .filter(({ value, low }) => value > best * NEAR && low <= best * NEAR)
+    .map(({ trial }) => ({ trial, slowdown: best * NEAR }));
+}
+
 export const round = (figure: number): number => Number(figure.toFixed(4));

@@ -32,6 +32,8 @@ export interface Trial extends Measured {
   root: string;
   size: number;
   nodesQuantized: number;
+  /** Whether it was timed again, because noise would have decided. */
+  retimed?: true;
   /** What it took, s. */
   seconds: number;
 }

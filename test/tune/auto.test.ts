@@ -1,19 +1,21 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readSubject, withScorer } from '../../src/compare/index.ts';
+import { readSubject, type Subject, withScorer } from '../../src/compare/index.ts';
 import { InputError } from '../../src/errors.ts';
 import { declaredInputs, readModel } from '../../src/model/index.ts';
 import { type QuantizeOptions, quantize, readOverrides } from '../../src/quantize/index.ts';
 import { readReceipt, silentLog } from '../../src/receipt/index.ts';
-import { loadSamples, npyHeader, resolveRuntime, valueInfoOf } from '../../src/runtime/index.ts';
+import { environment, loadSamples, npyHeader, resolveRuntime, valueInfoOf } from '../../src/runtime/index.ts';
 import { Bench } from '../../src/tune/bench.ts';
 import { candidatesOf } from '../../src/tune/candidates.ts';
 import { giveBack } from '../../src/tune/give-back.ts';
 import { type AutoContext, type AutoOptions, type AutoResult, auto } from '../../src/tune/index.ts';
 import { Journal } from '../../src/tune/journal.ts';
 import { type Gates, gatesOf } from '../../src/tune/options.ts';
+import { scriptArguments } from '../support/child.ts';
 import { bytesOf, floats, graph, model, node, saveModel, value } from '../support/onnx-builder.ts';
 import { seeded } from '../support/random.ts';
 import { realModels } from '../support/real-models.ts';
@@ -230,6 +232,77 @@ describe('auto on a published model', () => {
   });
 });
 
+describe('what a search meets', () => {
+  it('says what a processor without VNNI costs, and works', async () => {
+    const source = saveModel(temp(), transformer(1, 16));
+    const warnings: string[] = [];
+    const log = { ...silentLog, warning: (text: string) => warnings.push(text) };
+    const old = () => ({ ...environment(), arch: 'x64' as const, isa: ['sse4_2', 'avx2'] });
+    const { model: made } = await auto({ model: source, ...anyTime, maxSeconds: 60 }, { log, environment: old });
+    expect(warnings.filter((text) => text.startsWith('This processor has no VNNI'))).toHaveLength(1);
+    expect(readdirSync(path.dirname(source))).toContain(path.basename(made));
+  }, 120_000);
+
+  it('holds every model against what metric-command prints', async () => {
+    const folder = temp();
+    const source = saveModel(folder, transformer(1, 16));
+    const program = path.join(folder, 'metric.cjs');
+    writeFileSync(program, 'console.log(process.argv.length === 5 ? 0.75 : 0);');
+    const metricCommand = `"${process.execPath}" "${program}"`;
+    const options = { model: source, ...anyTime, maxSeconds: 60, metricCommand };
+    await expect(auto({ ...options, minMetric: 0.8 }, context)).rejects.toThrow(
+      /^None of \d+ models passes\. The best is .* and it lacks: metric 0\.75 below 0\.8; lower that limit/,
+    );
+    expect(readdirSync(folder)).not.toContain('model_auto.onnx');
+    const { findings } = await auto({ ...options, minMetric: 0.7 }, context);
+    expect(findings.final.metric).toBe(0.75);
+  }, 240_000);
+
+  it('refuses before it writes where the disk has no room for a candidate', async () => {
+    const folder = temp();
+    const options = { model: saveModel(folder, transformer(1, 16)), calibrationData: samples(folder, 6, [1, 16, 16]) };
+    const huge = (source: Subject) => ({ ...source, size: 1e18 });
+    const before = readdirSync(folder);
+    const tried = withBench(
+      folder,
+      options,
+      async (bench) => bench.trial(candidatesOf(options, await readModel(options.model), 6)[0]!, false),
+      huge,
+    );
+    await expect(tried).rejects.toThrow(
+      /^The temporary folder .* has .* MB free, and each model that `auto` tries takes/,
+    );
+    expect(readdirSync(folder).filter((name) => !before.includes(name))).toEqual(['bench.jsonl']);
+  }, 60_000);
+
+  it('leaves no model when it is killed, goes on by its journal, and then removes what the killed one had', async () => {
+    const folder = temp();
+    const source = saveModel(folder, transformer(1, 32));
+    const temporary = mkdtempSync(path.join(folder, 'temporary-'));
+    const script = `
+      const { auto } = await import(lib('tune/index.js'));
+      const log = { info: console.log, warning() {}, error() {}, debug() {}, progress() {} };
+      await auto({ model: args[0], maxSlowdown: 1000, maxSeconds: 60, threads: 1 }, { log, temporaryFolder: args[1] });`;
+    const run = (onLine?: (line: string, kill: () => void) => void) =>
+      new Promise<string>((resolve, reject) => {
+        const child = spawn(process.execPath, scriptArguments(script, [source, temporary]));
+        let said = '';
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          said += text;
+          onLine?.(text, () => child.kill('SIGKILL'));
+        });
+        child.once('error', reject).once('close', () => resolve(said));
+      });
+    await run((text, kill) => text.includes('Tried') && kill());
+    expect(readdirSync(folder)).not.toContain('model_auto.onnx');
+    expect(readdirSync(folder)).toContain('model_auto.auto.jsonl');
+    const said = await run();
+    expect(said).toMatch(/^Going on with [1-9]\d* findings of /m);
+    expect(readdirSync(folder)).toContain('model_auto.onnx');
+    expect(readdirSync(temporary)).toEqual([]);
+  }, 240_000);
+});
+
 describe('bad input is one sentence', () => {
   it.each<[string, Partial<AutoOptions>, RegExp]>([
     ['no room for rounding', { minSimilarity: 1 }, /^Input `min-similarity` is 1, which no model of fewer bits/],
@@ -255,8 +328,13 @@ describe('bad input is one sentence', () => {
 });
 
 /** A bench on the samples of `options`, all of which choose. */
-async function withBench<T>(folder: string, options: AutoOptions, body: (bench: Bench, gates: Gates) => Promise<T>) {
-  const source = await readSubject(options.model);
+async function withBench<T>(
+  folder: string,
+  options: AutoOptions,
+  body: (bench: Bench, gates: Gates) => Promise<T>,
+  as = (source: Subject) => source,
+) {
+  const source = as(await readSubject(options.model));
   const runtime = await resolveRuntime({ log: silentLog });
   const inputs = declaredInputs(source.model).map(valueInfoOf);
   const given = await loadSamples(options.calibrationData, inputs, { count: 6 });
