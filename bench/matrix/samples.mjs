@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { readWav } from '../../examples/demo/speech.mjs';
 import { wordPieces } from './minilm.mjs';
 import { MODELS, PHOTOS, SPEECH_CHAIN } from './models.mjs';
 import { writeNpz } from './npz.mjs';
@@ -22,8 +23,8 @@ const SCENES = [
 ];
 
 /**
- * Writes `COUNT` inputs like those that a model meets in production as one `.npz`: pieces of scans and photographs, a
- * synthetic voice, files. Seeded: the same ones on every machine.
+ * Writes `COUNT` inputs like those that a model meets in production as one `.npz`: pieces of a printed page and of photographs,
+ * a voice, files. Seeded: the same ones on every machine.
  */
 export async function writeSamples(file, { samples, model }, tools) {
   const arrays = await MAKERS[samples.kind](samples, { ...tools, model, random: tools.seededRandom(1) });
@@ -117,8 +118,8 @@ function bytes(_, { root, random }) {
   return { bytes: { dtype: 'int32', dims: [COUNT, 1, 2048], data } };
 }
 
-function voice({ length }, { random }) {
-  const audio = speak(COUNT * length, random);
+function voice({ length }, { random, root }) {
+  const audio = speak(COUNT * length, random, root);
   return {
     audio: { dtype: 'float32', dims: [COUNT, 1, length], data: audio },
     fmin: { dtype: 'float32', dims: [], data: Float32Array.of(46.875) },
@@ -127,14 +128,14 @@ function voice({ length }, { random }) {
 }
 
 /** Windows of a voice, each with the state that the model gave back at the one before. */
-async function stream({ length }, { ort, model, random }) {
+async function stream({ length }, { ort, model, random, root }) {
   const session = await ort.InferenceSession.create(model);
   const names = session.inputNames;
   const states = names.filter((name) => ['state', 'h', 'c'].includes(name));
   const width = states.includes('h') ? 64 : 128;
   // Every third window is kept, so that the samples hear more than one syllable.
   const step = 3;
-  const audio = speak(COUNT * step * length, random);
+  const audio = speak(COUNT * step * length, random, root);
   const kept = Object.fromEntries(['input', ...states].map((name) => [name, []]));
   let state = Object.fromEntries(states.map((name) => [name, new Float32Array(2 * width)]));
   for (let i = 0; i < COUNT * step; i++) {
@@ -157,8 +158,8 @@ async function stream({ length }, { ort, model, random }) {
 const nextOf = (state) => (state === 'state' ? 'stateN' : `${state}n`);
 
 /** A voice in the range of 16-bit integers. */
-function pcm({ length }, { random }) {
-  const audio = speak(COUNT * length, random).map((value) => 32_767 * value);
+function pcm({ length }, { random, root }) {
+  const audio = speak(COUNT * length, random, root).map((value) => 32_767 * value);
   return { input: { dtype: 'float32', dims: [COUNT, 1, length], data: audio } };
 }
 
@@ -189,10 +190,10 @@ async function embeddings({ length }, tools) {
 }
 
 async function spectrogram(frames, tools) {
-  const { ort, random } = tools;
+  const { ort, random, root } = tools;
   const folder = await packageFolder(SPEECH_CHAIN.from, tools);
   const session = await ort.InferenceSession.create(path.join(folder, SPEECH_CHAIN.mel));
-  const audio = speak(160 * frames + 640, random).map((value) => 32_767 * value);
+  const audio = speak(160 * frames + 640, random, root).map((value) => 32_767 * value);
   const answers = await session.run({ input: new ort.Tensor('float32', audio, [1, audio.length]) });
   await session.release();
   return Float32Array.from(answers.output.data, (value) => value / 10 + 2);
@@ -316,53 +317,20 @@ function linesOf({ width, height, rgb }) {
   return lines;
 }
 
-/** Vowels by their first three formants, Hz. */
-const VOWELS = [
-  [800, 1200, 2500],
-  [300, 2300, 3000],
-  [350, 800, 2300],
-  [500, 1900, 2500],
-  [500, 900, 2400],
-];
-
-/** A voice: syllables of a hiss and a vowel whose pitch moves, words of some, and pauses. 16 kHz, −1 to 1. */
-function speak(length, random) {
+/**
+ * A voice at 16 kHz, −1 to 1: passages of the demo's recording, each as loud as it happens to be. Later ones come from
+ * later in it, so that what judges was not heard before.
+ */
+function speak(length, random, root) {
+  const said = readWav(path.join(root, 'examples', 'demo', 'speech.wav'));
   const audio = new Float32Array(length);
-  let at = 0;
-  const room = () => 0.002 * (random() - 0.5);
-  while (at < length) {
-    for (let rest = Math.floor(RATE * (0.05 + 0.4 * random())); rest > 0 && at < length; rest--) audio[at++] = room();
-    for (let syllables = 1 + Math.floor(4 * random()); syllables > 0 && at < length; syllables--) {
-      for (let hiss = Math.floor(RATE * 0.08 * random()); hiss > 0 && at < length; hiss--) {
-        audio[at++] = 0.08 * (random() - 0.5) + room();
-      }
-      const formants = VOWELS[Math.floor(random() * VOWELS.length)].map((hertz) => resonator(hertz, 90));
-      const [from, to] = [90 + 130 * random(), 90 + 130 * random()];
-      const samples = Math.floor(RATE * (0.08 + 0.2 * random()));
-      for (let i = 0, phase = 0; i < samples && at < length; i++) {
-        phase += (from + ((to - from) * i) / samples) / RATE;
-        const pulse = phase >= 1 ? 1 : 0;
-        if (phase >= 1) phase -= 1;
-        const swell = Math.sin((Math.PI * i) / samples);
-        let value = pulse + 0.01 * (random() - 0.5);
-        for (const formant of formants) value = formant(value);
-        audio[at++] = Math.max(-1, Math.min(1, 6 * swell * value)) + room();
-      }
+  for (let at = 0; at < length; ) {
+    const passage = Math.min(Math.floor(RATE * (0.5 + 1.5 * random())), length - at, said.length);
+    const from = Math.floor((at / length) * (said.length - passage));
+    const loudness = 0.3 + random();
+    for (let i = 0; i < passage; i++) {
+      audio[at++] = Math.max(-1, Math.min(1, loudness * said[from + i] + 0.002 * (random() - 0.5)));
     }
   }
   return audio;
-}
-
-/** A filter of two poles at `hertz`, `width` Hz wide, of gain 1 at 0 Hz (Klatt 1980). */
-function resonator(hertz, width) {
-  const radius = Math.exp((-Math.PI * width) / RATE);
-  const b = 2 * radius * Math.cos((2 * Math.PI * hertz) / RATE);
-  const c = -radius * radius;
-  let [one, two] = [0, 0];
-  return (value) => {
-    const next = (1 - b - c) * value + b * one + c * two;
-    two = one;
-    one = next;
-    return next;
-  };
 }

@@ -55,8 +55,8 @@ export function speechSeconds(probabilities) {
   return (probabilities.filter((probability) => probability > 0.5).length * WINDOW) / RATE;
 }
 
-/** 16-bit mono at 16 kHz with a plain header, as `speech.wav` is. */
-function readWav(file) {
+/** 16-bit mono at 16 kHz with a plain header, as `speech.wav` is, −1 to 1. */
+export function readWav(file) {
   const bytes = readFileSync(file);
   if (bytes.readUInt16LE(22) !== 1 || bytes.readUInt32LE(24) !== RATE || bytes.readUInt16LE(34) !== 16) {
     throw new Error(`${file} is not 16-bit mono at ${RATE} Hz`);
