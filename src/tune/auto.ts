@@ -222,7 +222,6 @@ async function candidates(
       );
     }
   }
-  if (gates.prefer === 'speed') await settleTimes(found, bench);
   const refused = found.filter(({ trial }) => trial.refused !== null);
   if (refused.length === found.length) throw new InputError(refused[0]!.trial.refused!);
   for (const trial of preferred(failing(found, gates), gates)) {
@@ -232,12 +231,13 @@ async function candidates(
     const mended = await giveBack(base, bench, gates);
     if (mended) found.push(mended);
   }
+  if (gates.prefer === 'speed') await settleTimes(found, bench, gates);
   return found;
 }
 
-/** Times those again that only noise makes as good as the best. */
-async function settleTimes(found: Found[], bench: Bench): Promise<void> {
-  for (const { trial, slowdown } of undecided(found.map((each) => each.trial).filter(isModel))) {
+/** Of those that pass, times those again that only noise makes as good as the best. */
+async function settleTimes(found: Found[], bench: Bench, gates: Gates): Promise<void> {
+  for (const { trial, slowdown } of undecided(passing(found, gates, false))) {
     const own = found.find((each) => each.trial === trial)!;
     own.trial = await bench.retime(own, trial, slowdown);
   }

@@ -94,14 +94,16 @@ export class Bench {
    */
   async retime({ recipe }: Candidate, trial: Trial, slowdown: number): Promise<Trial> {
     const { journal, maxSeconds, log } = this.#options;
-    const seconds = Math.min(LONGEST_SECONDS, maxSeconds / 20);
-    if (trial.slowdown === null || trial.retimed || this.#spent + seconds >= maxSeconds) return trial;
+    const known = journal.get('again', trial.name);
+    const limit = Math.min(LONGEST_SECONDS, maxSeconds / 20);
+    if (!known && this.#spent + limit >= maxSeconds) return trial;
     const started = performance.now();
-    const pace = await this.#made(recipe, (file) => this.#paceOf(file, seconds, [1 / slowdown]));
-    const took = (performance.now() - started) / 1000;
-    const again: Trial = { ...trial, ...pace, retimed: true, seconds: trial.seconds + took };
-    await journal.add(again);
-    log.info(`Timed again ${describe(again)}`);
+    const pace = known ?? (await this.#made(recipe, (file) => this.#paceOf(file, limit, [1 / slowdown])));
+    const seconds = known?.seconds ?? (performance.now() - started) / 1000;
+    const { residentBytes } = pace;
+    if (!known) await journal.add({ kind: 'again', name: trial.name, slowdown: pace.slowdown, residentBytes, seconds });
+    const again: Trial = { ...trial, slowdown: pace.slowdown, residentBytes, seconds: trial.seconds + seconds };
+    if (!known) log.info(`Timed again ${describe(again)}`);
     return this.#take(again);
   }
 

@@ -32,8 +32,6 @@ export interface Trial extends Measured {
   root: string;
   size: number;
   nodesQuantized: number;
-  /** Whether it was timed again, because noise would have decided. */
-  retimed?: true;
   /** What it took, s. */
   seconds: number;
 }
@@ -41,6 +39,13 @@ export interface Trial extends Measured {
 /** How a choice did on samples that did not choose it. */
 export interface Check extends Measured {
   kind: 'confirm' | 'final';
+  name: string;
+  seconds: number;
+}
+
+/** The time of a model that was timed again, because noise would have decided. */
+export interface Again extends Pick<Measured, 'slowdown' | 'residentBytes'> {
+  kind: 'again';
   name: string;
   seconds: number;
 }
@@ -77,9 +82,9 @@ export interface Proposal {
   time: number;
 }
 
-export type Entry = Trial | Check | Proposals | Times;
+export type Entry = Trial | Check | Proposals | Times | Again;
 
-const KINDS: readonly unknown[] = ['trial', 'confirm', 'final', 'diagnosis', 'times'];
+const KINDS: readonly unknown[] = ['trial', 'confirm', 'final', 'diagnosis', 'times', 'again'];
 const SCHEMA = 2;
 
 /**
@@ -128,6 +133,7 @@ const idOf = ({ kind, name }: Entry) => `${kind} ${name}`;
 function isEntry(value: unknown): value is Entry {
   if (!isJsonObject(value) || !KINDS.includes(value.kind) || typeof value.name !== 'string') return false;
   if (typeof value.seconds !== 'number') return false;
+  if (value.kind === 'again') return isJsonObject(value.slowdown);
   if (value.kind === 'times') return isJsonObject(value.shares);
   return value.kind === 'diagnosis' ? Array.isArray(value.layers) : typeof value.similarity === 'number';
 }

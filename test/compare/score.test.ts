@@ -46,6 +46,16 @@ async function setup() {
 }
 
 describe('score', () => {
+  test('tells where the time of the reference goes, by node, and leaves no profile', async () => {
+    const { folder, reference, temporaryFolder, samples } = await setup();
+    const before = readdirSync(folder).sort();
+    const times = await withScorer({ reference, samples, threads: 1, temporaryFolder }, (scorer) => scorer.nodeTimes());
+    expect([...times.keys()]).toEqual(expect.arrayContaining(['first', 'second']));
+    for (const microseconds of times.values()) expect(microseconds).toBeGreaterThanOrEqual(0);
+    expect(readdirSync(temporaryFolder)).toEqual([]);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+
   test('finds what compare finds, and leaves no file', async () => {
     const { folder, reference, quantized, temporaryFolder, samples } = await setup();
     const files = () => readdirSync(folder).sort();
