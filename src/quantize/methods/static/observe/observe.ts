@@ -97,6 +97,8 @@ export async function observe(model: Model, options: ObserveOptions): Promise<Ob
     try {
       const floats = new Set(session.load.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name));
       const taps = group.filter((name) => floats.has(name));
+      // Where all that computes is in the bodies of an If, nothing is left to see.
+      if (taps.length === 0) continue;
       for (let i = 0; i < samples.length; i += 1) {
         const { ms, handlingMs, observed } = await session.observe(
           await samples.get(i),
