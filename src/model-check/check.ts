@@ -117,7 +117,8 @@ export async function checkModels(options: ModelCheckOptions, context: ModelChec
   return withScratch(context.temporaryFolder, 'onnx-model-check', async (scratch) => {
     const changes = await repository.changes(base, head);
     const changed = await changedModels(repository, changes, trees, path.join(scratch, 'graphs'), fetchLfs);
-    const samples = changed.length > 0 ? await fetchSamples(repository, trusted, options.samples, scratch) : undefined;
+    const samples =
+      changed.length > 0 ? await fetchSamples(repository, trusted, options.samples, scratch, fetchLfs) : undefined;
     const models: CheckedModel[] = [];
     let excusable = true;
     for (const [index, change] of changed.entries()) {
@@ -152,6 +153,7 @@ async function fetchSamples(
   trusted: Tree,
   samples: string | undefined,
   scratch: string,
+  fetchLfs: boolean,
 ): Promise<string | undefined> {
   if (samples === undefined) return undefined;
   const name = path.posix.normalize(samples.replaceAll('\\', '/')).replace(/\/$/, '');
@@ -160,7 +162,7 @@ async function fetchSamples(
     throw new InputError(`'samples' names '${samples}', which the base branch does not have: commit it there first.`);
   }
   const folder = path.join(scratch, 'samples');
-  for (const file of files) await repository.extract(file, folder, { fetchLfs: true });
+  for (const file of files) await repository.extract(file, folder, { fetchLfs });
   return path.join(folder, ...name.split('/'));
 }
 
