@@ -238,6 +238,16 @@ describe('activations that tell nothing', () => {
     expect(nodeOf(result, 'third')?.form).not.toBe('static');
   });
 
+  it('samples that are all but empty do not decide which layers are harmful', async () => {
+    const feeds = Array.from({ length: 10 }, (_, i) => {
+      const feed = image(64);
+      // Relative to so little, every error is large.
+      return i < 7 ? { ...feed, data: (feed.data as Float32Array).map((value) => value * 1e-7) } : feed;
+    });
+    const result = await run(between([node('Relu', ['a'], ['b'])]), samples(feeds));
+    for (const name of ['second', 'beside', 'third']) expect(nodeOf(result, name)).toMatchObject({ form: 'static' });
+  });
+
   it('constant: a warning, and the rest is as alike', async () => {
     const file = between([node('Sub', ['a', 'a'], ['b'])]);
     const result = await run(file, data());

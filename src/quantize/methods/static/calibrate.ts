@@ -205,8 +205,8 @@ function switchedOf(main: GraphScope, recipe: Recipe, errors: ReadonlyMap<NodePr
   });
 }
 
-/** Errors that all 8-bit products may make in the outputs together, relative and squared: a cosine of 0.995. */
-const TOLERATED = 0.01;
+/** Errors that all 8-bit products may make in the outputs together, relative and squared: a cosine of 0.9985. */
+const TOLERATED = 0.003;
 /** Share of the time saved that may be given up for quality. */
 const GIVEN_UP = 0.5;
 

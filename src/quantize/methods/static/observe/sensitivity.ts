@@ -35,7 +35,7 @@ export async function sensitivities(
   products: readonly Switched[],
   { samples, folder, openSession, progress }: ProbeOptions,
 ): Promise<Map<Switched, number>> {
-  const found = new Map<Switched, number>();
+  const found = new Map<Switched, Spread[]>();
   const groups = heldTogether(products);
   const count = Math.min(SAMPLES, samples.length);
   const total = count * groups.reduce((sum, { length }) => sum + length, 0);
@@ -54,8 +54,9 @@ export async function sensitivities(
         if (bytes > LARGEST_OUTPUTS) return new Map();
         for (const each of group) {
           const observed = await run(each.node);
-          const error = Math.max(0, ...observed.map((output, at) => errorOf(reference[at]!, output)));
-          found.set(each, (found.get(each) ?? 0) + error / count);
+          const spreads = found.get(each) ?? observed.map(() => ({ signal: [], noise: [] }));
+          found.set(each, spreads);
+          for (const [at, output] of observed.entries()) gather(spreads[at]!, reference[at]!, output);
           done += 1;
           progress?.(done, total);
         }
@@ -64,7 +65,7 @@ export async function sensitivities(
       await session.close();
     }
   }
-  return found;
+  return new Map([...found].map(([each, spreads]) => [each, Math.max(0, ...spreads.map(errorOf))]));
 }
 
 function flags(switched: readonly Switched[], on: NodeProto | undefined): Feeds {
@@ -116,30 +117,39 @@ function switchOf({ node, product, grid, output, bias }: Switched): Emulation {
   return emulation;
 }
 
-/** Σ (x − y)² ÷ Σ x², of all elements or of the mean channel, whichever is more; a channel counts 1 at most. */
-function errorOf({ values: x, dims }: Observed, { values: y }: Observed): number {
-  if (!x || !y || x.length !== y.length) return 0;
+/** Σ x² and Σ (x − y)² of an output by channel, over all samples: one that is all but empty tells little of the others. */
+interface Spread {
+  signal: number[];
+  noise: number[];
+}
+
+function gather({ signal, noise }: Spread, { values: x, dims }: Observed, { values: y }: Observed): void {
+  if (!x || !y || x.length !== y.length) return;
   const channels = dims.length > 1 ? dims[1]! : 1;
   const inner = dims.slice(2).reduce((product, size) => product * size, 1);
-  const signal = new Float64Array(channels);
-  const noise = new Float64Array(channels);
   for (let start = 0, row = 0; start < x.length; start += inner, row += 1) {
     let [square, difference] = [0, 0];
     for (let at = start; at < start + inner; at += 1) {
       square += x[at]! ** 2;
       difference += (x[at]! - y[at]!) ** 2;
     }
-    signal[row % channels]! += square;
-    noise[row % channels]! += difference;
+    const channel = row % channels;
+    signal[channel] = (signal[channel] ?? 0) + square;
+    // What became NaN is lost whole.
+    noise[channel] = (noise[channel] ?? 0) + (Number.isNaN(difference) ? square : difference);
   }
-  const sum = (values: Float64Array) => values.reduce((total, value) => total + value, 0);
-  const most = Math.max(...signal);
-  if (most === 0) return 0;
+}
+
+/** Σ (x − y)² ÷ Σ x², of all elements or of the mean channel, whichever is more; a channel counts 1 at most. */
+function errorOf({ signal, noise }: Spread): number {
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const most = signal.reduce((greatest, value) => Math.max(greatest, value), 0);
+  if (!(most > 0)) return 0;
   let [counted, total] = [0, 0];
-  for (let channel = 0; channel < channels; channel += 1) {
-    if (signal[channel]! < 1e-12 * most) continue;
+  for (const [channel, square] of signal.entries()) {
+    if (square < 1e-12 * most) continue;
     counted += 1;
-    total += Math.min(1, noise[channel]! / signal[channel]!);
+    total += Math.min(1, noise[channel]! / square);
   }
   return Math.max(sum(noise) / sum(signal), total / counted);
 }
