@@ -1,7 +1,8 @@
 import type { Constant, Model } from '../model/index.ts';
 import type { Log } from '../receipt/index.ts';
+import { stepwise } from './breathe.ts';
 import type { QuantizeOptions } from './options.ts';
-import { admit, draft } from './plan/index.ts';
+import { admit, drafting } from './plan/index.ts';
 import { settingsOf } from './settings.ts';
 import { computeParameters, Pool, type WeightJob } from './stream/index.ts';
 import type { Encoded } from './values/value.ts';
@@ -27,7 +28,8 @@ export async function refusedWeights(
   context: { log: Log; signal?: AbortSignal },
 ): Promise<RefusedWeight[]> {
   const settings = settingsOf({ ...options, model: model.path });
-  const plan = draft(admit(model), settings, { skip: new Map(), notes: [], warnings: [] });
+  const steps = drafting(admit(model), settings, { skip: new Map(), notes: [], warnings: [] });
+  const plan = await stepwise(steps, context.signal);
   const byHolder = new Map<Constant['holder'], { encoded: Encoded; job: WeightJob }>();
   for (const encoded of plan.rewrite.encoded) {
     const { source } = encoded.encoding;
@@ -37,10 +39,7 @@ export async function refusedWeights(
   }
   const weights = [...byHolder.values()];
   const total = weights.reduce((sum, { job }) => sum + job.source.length, 0);
-  const pool = new Pool({
-    ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-    ...(context.signal ? { signal: context.signal } : {}),
-  });
+  const pool = new Pool({ threads: settings.threads, signal: context.signal });
   try {
     let done = 0;
     const found = await computeParameters(

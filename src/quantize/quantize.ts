@@ -1,6 +1,5 @@
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import type { InputContext } from '../inputs/index.ts';
 import {
   assertOutputDiffers,
@@ -33,6 +32,7 @@ import {
   writeReceipt,
 } from '../receipt/index.ts';
 import { availableMemory, environment, withScratch } from '../runtime/index.ts';
+import { breathe } from './breathe.ts';
 import { type DecisionStore, decisionKey, type Shared } from './cached.ts';
 import { bytesOf, type Shape } from './encodings/encoding.ts';
 import { methodOf } from './methods/registry.ts';
@@ -180,7 +180,7 @@ async function attempt({
   const { log = silentLog, signal } = context;
   const pool = new Pool({ threads: settings.threads, signal });
   try {
-    const measured = await measurer.measure(pool, progress(log, 'Reading weights'));
+    const measured = await measurer.measure(pool, progress(log, 'Reading weights'), signal);
     await breathe(signal);
     const contents = contentsOf(measured.rewrite.encoded, measured.found);
     const layout =
@@ -327,12 +327,6 @@ function growth(sourceBytes: number, resultBytes: number): string[] {
   return [
     `The result is not smaller than the source: ${resultBytes} bytes, and the source has ${sourceBytes}. Weights that stay FP32 for one reader are kept beside their quantized form; \`dry-run\` says which.`,
   ];
-}
-
-/** Lets a cancellation be heard before the next step that keeps this thread busy. */
-async function breathe(signal: AbortSignal | undefined): Promise<void> {
-  await setImmediate();
-  signal?.throwIfAborted();
 }
 
 /** Files as the receipt at `receipt` lists them. */

@@ -1,7 +1,8 @@
 import { InputError } from '../errors.ts';
 import type { Constant } from '../model/index.ts';
+import { stepwise } from './breathe.ts';
 import type { Encoding } from './encodings/encoding.ts';
-import { type Draft, draft, type Findings, type Prepared } from './plan/index.ts';
+import { type Draft, drafting, type Findings, type Prepared } from './plan/index.ts';
 import type { Settings } from './settings.ts';
 import {
   computeParameters,
@@ -41,11 +42,11 @@ export class Measurer {
    *
    * @throws InputError for NaN, unless the user allows it; and what `draft` throws.
    */
-  async measure(pool: Pool, onBytes: (bytes: number, total: number) => void): Promise<Measured> {
+  async measure(pool: Pool, onBytes: (bytes: number, total: number) => void, signal?: AbortSignal): Promise<Measured> {
     for (;;) {
       const skip = this.#skip;
       const findings: Findings = { ...this.#before, skip, warnings: warningsOf(skip) };
-      const current = draft(this.prepared, this.#settings, findings);
+      const current = await stepwise(drafting(this.prepared, this.#settings, findings), signal);
       const { encoded } = current.rewrite;
       const known = skip.size;
       await this.#look(

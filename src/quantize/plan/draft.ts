@@ -1,4 +1,5 @@
 import { type Constant, type GraphIndex, indexGraphs, type Model, opsetOf, sorted } from '../../model/index.ts';
+import type { Steps } from '../breathe.ts';
 import { raiseOpset } from '../graph/opset.ts';
 import type { Form, Remarks } from '../methods/method.ts';
 import { methodOf } from '../methods/registry.ts';
@@ -47,11 +48,11 @@ export function admit(source: Model): Prepared {
 }
 
 /**
- * Decides, builds the new graph without its numbers, and adds up; reads no weight and writes nothing.
+ * Decides, builds the new graph without its numbers, and adds up, in steps; reads no weight and writes nothing.
  *
  * @throws InputError if nothing can be quantized, or where an option names nothing.
  */
-export function draft({ model, index }: Prepared, settings: Settings, findings: Findings): Draft {
+export function* drafting({ model, index }: Prepared, settings: Settings, findings: Findings): Steps<Draft> {
   const method = methodOf(settings);
   const { skip, observed } = findings;
   const choice = chooser(settings, observed);
@@ -79,10 +80,11 @@ export function draft({ model, index }: Prepared, settings: Settings, findings: 
       );
     }
   }
+  yield;
   const warnings = [...findings.warnings, ...(observed?.warnings ?? [])];
   let result: Rewrite;
   if (made.decisions.nodes.some(({ form }) => form)) {
-    result = rewrite(made.model, made.index, made.decisions, method.describe(settings));
+    result = yield* rewrite(made.model, made.index, made.decisions, method.describe(settings));
   } else {
     const why = reasonForNothing(model, made.decisions);
     if (!settings.allowNothing) refuseNothing(model, settings.method, why);
@@ -91,5 +93,6 @@ export function draft({ model, index }: Prepared, settings: Settings, findings: 
     );
     result = untouched(model);
   }
+  yield;
   return { plan: summarize({ model, index }, made.decisions, result, settings, { notes, warnings }), rewrite: result };
 }

@@ -1,11 +1,12 @@
 import type { Model } from '../../model/index.ts';
+import { atOnce } from '../breathe.ts';
 import type { QuantizeOptions } from '../options.ts';
 import { settingsOf } from '../settings.ts';
-import { admit, draft } from './draft.ts';
+import { admit, drafting } from './draft.ts';
 import type { Plan } from './plan.ts';
 
 export { chooser } from './choice.ts';
-export { admit, type Draft, draft, type Findings, type Prepared } from './draft.ts';
+export { admit, type Draft, drafting, type Findings, type Prepared } from './draft.ts';
 export { assertHolds } from './memory.ts';
 export type { Plan, PlannedNode } from './plan.ts';
 export { planText } from './text.ts';
@@ -18,5 +19,5 @@ export { planText } from './text.ts';
  */
 export function plan(model: Model, options: Omit<QuantizeOptions, 'model'> = {}): Plan {
   const settings = settingsOf({ ...options, model: model.path });
-  return draft(admit(model), settings, { skip: new Map(), notes: [], warnings: [] }).plan;
+  return atOnce(drafting(admit(model), settings, { skip: new Map(), notes: [], warnings: [] })).plan;
 }

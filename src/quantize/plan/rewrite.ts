@@ -15,6 +15,7 @@ import {
   shallowCopy,
   subgraphsOf,
 } from '../../model/index.ts';
+import { atOnce, type Steps } from '../breathe.ts';
 import { ModelEditor } from '../graph/editor.ts';
 import { Constants } from '../values/constants.ts';
 import { Place } from '../values/place.ts';
@@ -41,9 +42,10 @@ export const METADATA_KEY = 'onnx-quantize-actions';
  *
  * @param description what the new model's metadata say of how it was made
  */
-export function rewrite(model: Model, index: GraphIndex, decisions: Decisions, description: string): Rewrite {
+export function* rewrite(model: Model, index: GraphIndex, decisions: Decisions, description: string): Steps<Rewrite> {
   const rewriter = new Rewriter(model, index, decisions);
-  const graph = rewriter.rewrite(index.main, undefined);
+  const graph = yield* rewriter.rewrite(index.main, undefined);
+  yield;
   const dropped = rewriter.finish();
   const { editor, constants, fulfilled } = rewriter;
   const proto = shallowCopy(model.proto);
@@ -57,6 +59,9 @@ export function rewrite(model: Model, index: GraphIndex, decisions: Decisions, d
 export function untouched(model: Model): Rewrite {
   return { model, encoded: [], dropped: new Set(), fulfilled: new Set() };
 }
+
+/** Nodes that are rewritten in one step: some 0.1 s. */
+const STEP = 10_000;
 
 class Rewriter {
   readonly editor: ModelEditor;
@@ -76,14 +81,17 @@ class Rewriter {
   }
 
   /** Rewrites every node of a graph and its subgraphs. */
-  rewrite(scope: GraphScope, parent: Place | undefined): GraphProto {
+  *rewrite(scope: GraphScope, parent: Place | undefined): Steps<GraphProto> {
     const place = new Place(scope, this.editor.graph(scope), this.constants, parent);
     this.#places.set(scope, place);
     for (const constant of scope.constants.values()) {
       const storage = this.#decisions.stored.get(constant);
       if (storage) storage.form.restore(this.constants.store(storage.constant, storage.encoding), place);
     }
-    for (const node of scope.graph.node) this.#node(node, place);
+    for (const [i, node] of scope.graph.node.entries()) {
+      if (i % STEP === STEP - 1) yield;
+      this.#node(node, place);
+    }
     for (const { name } of scope.graph.output) place.float(name);
     return place.graph.result;
   }
@@ -112,7 +120,7 @@ class Rewriter {
 
   #withSubgraphs(node: NodeProto, place: Place): NodeProto {
     if ([...subgraphsOf(node)].length === 0) return node;
-    return this.editor.copyWith(node, (graph) => this.rewrite(this.#index.scopeOf.get(graph)!, place));
+    return this.editor.copyWith(node, (graph) => atOnce(this.rewrite(this.#index.scopeOf.get(graph)!, place)));
   }
 }
 
