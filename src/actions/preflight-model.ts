@@ -109,13 +109,10 @@ async function checkDisk({ model = '.', output }: Options, planned: Plan | undef
   }
 }
 
-/** What the nodes that stand in for a quantized one take in the graph: seen between 350 and 900 bytes. */
-const NODES_BYTES = 500;
-
 /** A result that is no smaller is no reason to stop, and none to go on either. */
 function checkSize({ model, planned }: Known): Finding {
   const source = sizeOf(model);
-  const result = planned.disk + NODES_BYTES * planned.nodesQuantized;
+  const result = planned.disk;
   const text = `about ${bytes(result)} after, ${bytes(source)} before`;
   return result < source
     ? { subject: 'result', state: 'ok', text }

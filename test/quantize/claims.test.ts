@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataType, indexGraphs, readModel } from '../../src/model/index.ts';
-import { type QuantizeOptions, type QuantizeResults, quantize } from '../../src/quantize/index.ts';
+import { plan as planOf, type QuantizeOptions, type QuantizeResults, quantize } from '../../src/quantize/index.ts';
 import { readReceipt } from '../../src/receipt/index.ts';
 import { useTemp } from '../support/temp.ts';
 import { realModels } from './real-models.ts';
@@ -55,6 +55,8 @@ describe('what the plan claims, rebuilt from the written file', () => {
       expect(weights).toEqual(plan.weights);
       expect(resultBytes).toBe(statSync(output).size);
       expect(plan.disk).toBe(resultBytes);
+      const alone = planOf(await readModel(file), { ...way, output });
+      expect(Math.abs(alone.disk - resultBytes)).toBeLessThanOrEqual(128 * (plan.nodesQuantized + 1));
       const dry = await quantize({ model: file, output: path.join(folder, 'dry.onnx'), dryRun: true, ...way });
       expect({ ...dry.plan, output: '' }).toEqual({ ...plan, output: '' });
       expect(readdirSync(folder).filter((name) => name.startsWith('dry'))).toEqual([]);

@@ -17,9 +17,9 @@ export interface Prepared {
   index: GraphIndex;
 }
 
-/** The plan with what is needed to carry it out. */
+/** The plan with what is needed to carry it out, which tells what it takes on disk. */
 export interface Draft {
-  plan: Plan;
+  plan: Omit<Plan, 'disk'>;
   rewrite: Rewrite;
 }
 

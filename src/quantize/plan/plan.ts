@@ -26,8 +26,8 @@ export interface Plan {
   weights: { before: number; quantized: number; after: number };
   nodesQuantized: number;
   /**
-   * Bytes the result takes on disk, and the free space a run needs while the old result still stands; of a plan alone
-   * about, without the new nodes.
+   * Bytes the result takes on disk, and the free space a run needs while the old result still stands. A plan alone may be
+   * some bytes off for each weight, a dry run is not.
    */
   disk: number;
   /** What the run takes at most. */
@@ -63,7 +63,7 @@ export function summarize(
   { encoded, dropped, fulfilled }: Rewrite,
   settings: Settings,
   remarks: Remarks,
-): Plan {
+): Omit<Plan, 'disk'> {
   const { model, index } = original;
   const made = new Map<Constant['holder'], number[]>();
   for (const { constant, encoding } of encoded) {
@@ -101,7 +101,6 @@ export function summarize(
       loadedWeights += storedHolders.has(holder) ? length : after;
     }
   }
-  const sourceBytes = model.stamps.reduce((sum, { size }) => sum + size, 0);
   const formNotes = new Set(decisions.nodes.flatMap(({ form }) => form?.note ?? []));
   const orphans = orphanedBytes(model).map(
     ({ path: file, bytes }) =>
@@ -119,7 +118,6 @@ export function summarize(
     nodes,
     weights,
     nodesQuantized: nodes.filter(({ form, before }) => form !== 'kept' && before > 0).length,
-    disk: Math.max(0, sourceBytes - weights.before + weights.after),
     quantizeMemory: quantizeMemory(model, settings),
     loadedWeights,
     notes: [...remarks.notes, ...formNotes, ...functionNotes(model)],
