@@ -18,8 +18,8 @@ const BULK_FIELDS: Record<string, { numbers: ReadonlySet<number>; threshold: num
 
 /** What a decoded graph may take, so that a hostile file cannot take more; the costs are estimates, in bytes. */
 const MAX_DECODED_BYTES = 512 * 2 ** 20;
-const MESSAGE_COST = 320;
-const FIELD_COST = 64;
+const MESSAGE_COST = 160;
+const FIELD_COST = 32;
 const UNKNOWN_FIELD_COST = 320;
 /** Bytes of memory for a byte of text, and for a byte of packed numbers, each of which may become a bigint. */
 const TEXT_COST = 4;
