@@ -15,9 +15,10 @@ import {
   withScratch,
 } from '../runtime/index.ts';
 import { VERSION } from '../version.generated.ts';
-import { Bench, DiskFull, describe, OutOfTime, type Scorers } from './bench.ts';
+import { Bench, DiskFull, OutOfTime, type Scorers } from './bench.ts';
 import { candidatesOf, type Recipe } from './candidates.ts';
-import { gapOf, lacksOf, preferred, undecided } from './gates.ts';
+import { type Choice, choose, failing, passing } from './choose.ts';
+import { lacksOf, preferred, undecided } from './gates.ts';
 import { type Found, type GivenBack, giveBack } from './give-back.ts';
 import { type Check, Journal, type Trial } from './journal.ts';
 import { type AutoOptions, type Gates, gatesOf } from './options.ts';
@@ -103,7 +104,7 @@ export async function auto(options: AutoOptions, context: AutoContext): Promise<
           signal: context.signal,
         });
         const found = await candidates(options, source, search, bench, gates);
-        const choice = await choose(found, bench, gates, context);
+        const choice = await choose(found, bench, gates, context.log);
         return write(choice, { options, gates, source, search, bench, output }, context);
       }),
     );
@@ -241,77 +242,6 @@ async function settleTimes(found: Found[], bench: Bench, gates: Gates): Promise<
     const own = found.find((each) => each.trial === trial)!;
     own.trial = await bench.retime(own, trial, slowdown);
   }
-}
-
-/** Those that pass all gates; what quantizes nothing is no choice. */
-const passing = (found: readonly Found[], gates: Gates, margin: boolean): Trial[] =>
-  found
-    .map(({ trial }) => trial)
-    .filter((trial) => isModel(trial) && trial.slowdown !== null && lacksOf(trial, gates, margin).length === 0);
-
-/** Those that lack quality only. */
-const failing = (found: readonly Found[], gates: Gates): Trial[] =>
-  found
-    .map(({ trial }) => trial)
-    .filter(
-      (trial) => isModel(trial) && gapOf(trial, gates) > 0 && lacksOf(trial, gates, true).every((lack) => lack.quality),
-    );
-
-const isModel = ({ refused, nodesQuantized }: Trial) => refused === null && nodesQuantized > 0;
-
-/** A model that passes on all three parts. */
-interface Choice extends Found {
-  confirmed: Check;
-  final: Check;
-  retries: number;
-}
-
-/** Takes the preferred one that other samples confirm, and holds it once against the last part. */
-async function choose(found: readonly Found[], bench: Bench, gates: Gates, { log }: AutoContext): Promise<Choice> {
-  const clear = preferred(passing(found, gates, true), gates);
-  // What passes without the margin is better than nothing, if other samples agree.
-  const close = preferred(passing(found, gates, false), gates).filter((trial) => !clear.includes(trial));
-  const missed: string[] = [];
-  for (const trial of [...clear, ...close]) {
-    const choice = found.find((each) => each.trial === trial)!;
-    const confirmed = await bench.check('confirm', choice);
-    const lacks = lacksOf({ ...trial, ...qualityOf(confirmed) }, gates, false);
-    if (lacks.length > 0) {
-      missed.push(`${choice.form} has ${lacks.map(({ text }) => text).join(' and ')}`);
-      log.info(`On the samples that confirm, ${missed.at(-1)}.`);
-      continue;
-    }
-    const final = await bench.check('final', choice);
-    const last = lacksOf({ ...trial, ...qualityOf(final) }, gates, false);
-    if (last.length === 0) return { ...choice, confirmed, final, retries: missed.length };
-    throw new InputError(
-      `What \`auto\` chose (${choice.form}) passes on the samples that chose and confirmed it, but has ${last.map(({ text }) => text).join(' and ')} on those that were kept for the end: give more samples as \`calibration-data\`, in no particular order, or a lower limit.`,
-    );
-  }
-  throw new InputError(refusal(bench.trials, missed, gates));
-}
-
-const qualityOf = ({ similarity, channelSimilarity, notFinite, unequal, metric }: Check) => ({
-  similarity,
-  channelSimilarity,
-  notFinite,
-  unequal,
-  metric,
-});
-
-/** Why there is no choice: the best that was found, and what it lacks. */
-function refusal(trials: readonly Trial[], missed: readonly string[], gates: Gates): string {
-  const advice = 'lower that limit, give more `calibration-data`, or raise `max-seconds`';
-  if (missed.length > 0) {
-    return `Nothing that passes is confirmed by other samples: ${missed.join('; ')}; ${advice}.`;
-  }
-  const models = trials.filter(isModel);
-  if (models.length === 0) return 'No way to quantize this model quantizes anything: nothing in it is there to gain.';
-  const far = (trial: Trial) => lacksOf(trial, gates, false).reduce((sum, { gap }) => sum + gap, 0);
-  const best = models.reduce((nearest, trial) => (far(trial) < far(nearest) ? trial : nearest));
-  const lacks = lacksOf(best, gates, false).map(({ text }) => text);
-  const lack = lacks.length > 0 ? lacks.join(' and ') : 'it was not timed, because the time was up';
-  return `None of ${models.length} models passes. The best is ${describe(best)}, and it lacks: ${lack}; ${advice}.`;
 }
 
 interface Writing {
