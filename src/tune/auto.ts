@@ -225,10 +225,11 @@ async function candidates(
   }
   const refused = found.filter(({ trial }) => trial.refused !== null);
   if (refused.length === found.length) throw new InputError(refused[0]!.trial.refused!);
-  for (const trial of preferred(failing(found, gates), gates)) {
+  const promising = true;
+  for (const trial of preferred(failing(found, gates), gates, { promising })) {
     const base = found.find((each) => each.trial === trial)!;
     const best = preferred(passing(found, gates, true), gates)[0];
-    if (best && preferred([best, trial], gates)[0] === best) continue;
+    if (best && preferred([best, trial], gates, { promising })[0] === best) continue;
     const mended = await giveBack(base, bench, gates);
     if (mended) found.push(mended);
   }

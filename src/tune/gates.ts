@@ -67,17 +67,22 @@ export function gapOf(measured: Measured, gates: Gates): number {
 const NEAR = 1.05;
 
 /**
- * The models in the order in which they are to be taken. A time that cannot be told from the best one is as good: noise
- * must not decide.
+ * The models in the order in which they are to be taken. A time that cannot be told from the best one is as good, so that
+ * noise does not decide; not so where `promising`, which asks what is worth trying.
  */
-export function preferred<T extends Measured>(trials: readonly T[], { prefer }: Gates): T[] {
+export function preferred<T extends Measured>(
+  trials: readonly T[],
+  { prefer }: Gates,
+  { promising = false }: { promising?: boolean } = {},
+): T[] {
   const timeOf = ({ slowdown }: Measured) => slowdown?.value ?? Number.POSITIVE_INFINITY;
   const sizeOf = ({ sizeRatio }: Measured) => sizeRatio;
   const memoryOf = ({ residentBytes }: Measured) => residentBytes ?? Number.POSITIVE_INFINITY;
   const first = { speed: timeOf, size: sizeOf, memory: memoryOf }[prefer];
   const second = prefer === 'size' ? timeOf : sizeOf;
   const isNear = (trial: Measured, best: number) =>
-    first(trial) <= best * NEAR || (prefer === 'speed' && trial.slowdown !== null && trial.slowdown.low <= best);
+    first(trial) <= best * NEAR ||
+    (!promising && prefer === 'speed' && trial.slowdown !== null && trial.slowdown.low <= best);
   const left = [...trials].sort((a, b) => first(a) - first(b) || second(a) - second(b));
   const ordered: T[] = [];
   while (left.length > 0) {

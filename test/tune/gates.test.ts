@@ -31,4 +31,10 @@ describe('times', () => {
     expect(preferred([slow, fast, near], gates)).toEqual([near, fast, slow]);
     expect(preferred([slow, fast, near], { ...gates, prefer: 'size' })).toEqual([slow, near, fast]);
   });
+
+  it('decide by themselves what is worth trying, however noisy', () => {
+    const noisy = timed(0.2, 0.8, 0.4, 1.6);
+    expect(preferred([noisy, fast], gates)).toEqual([noisy, fast]);
+    expect(preferred([noisy, fast], gates, { promising: true })).toEqual([fast, noisy]);
+  });
 });
