@@ -65,6 +65,8 @@ export interface GraphScope {
   readonly producers: ReadonlyMap<string, NodeProto>;
   /** Uses of the values defined here, in this graph and in subgraphs that capture them; in file order of the graphs. */
   readonly uses: ReadonlyMap<string, readonly Use[]>;
+  /** What `constantBehind` has found behind the Identity nodes of this graph: chains may have 100,000 of them. */
+  readonly behind: Map<string, Constant | undefined>;
   /** Version of an operator set, as imported by the model or by the function. */
   opset(domain?: string): number | undefined;
 }
@@ -119,16 +121,25 @@ export function usesOf(scope: GraphScope, name: string): readonly Use[] {
 
 /** The constant whose value `name` has in `scope`: itself one, or behind one Identity or a chain of them. */
 export function constantBehind(scope: GraphScope, name: string): Constant | undefined {
-  const seen = new Set<NodeProto>();
+  const passed: { scope: GraphScope; name: string }[] = [];
   let at: { scope: GraphScope; name: string } = { scope, name };
+  let found: Constant | undefined;
   for (;;) {
-    const constant = constantOf(at.scope, at.name);
-    if (constant) return constant;
-    const producer = producerOf(at.scope, at.name);
-    if (!producer || !isIdentity(producer.node) || seen.has(producer.node)) return undefined;
-    seen.add(producer.node);
+    found = constantOf(at.scope, at.name);
+    const producer = found ? undefined : producerOf(at.scope, at.name);
+    if (!producer || !isIdentity(producer.node)) break;
+    const { behind } = producer.scope;
+    if (behind.has(at.name)) {
+      found = behind.get(at.name);
+      break;
+    }
+    // A circle leads to nothing.
+    behind.set(at.name, undefined);
+    passed.push({ scope: producer.scope, name: at.name });
     at = { scope: producer.scope, name: producer.node.input[0]! };
   }
+  for (const each of passed) each.scope.behind.set(each.name, found);
+  return found;
 }
 
 /**
@@ -258,6 +269,7 @@ class Scope implements GraphScope {
   readonly inputs: ReadonlySet<string>;
   readonly constants = new Map<string, Constant>();
   readonly producers = new Map<string, NodeProto>();
+  readonly behind = new Map<string, Constant | undefined>();
   /** `uses`, as far as they are noted. */
   readonly noted = new Map<string, Use[]>();
   readonly #index: Index;
