@@ -162,6 +162,33 @@ describe('preflight and the chain agree: what stops the one is missing in the ot
         return ['--dims', 'seq=3'];
       },
     ],
+    [
+      'way back',
+      'the model in the config now, gone.onnx, is not whole',
+      (folder) => {
+        saveModel(folder, smallModel());
+        writeFileSync(path.join(folder, 'c.yaml'), 'audio_omni:\n  model_path: gone.onnx\n');
+        return ['--config', 'c.yaml'];
+      },
+    ],
+    [
+      'config',
+      "say with 'model-path-key' which one is meant",
+      (folder) => {
+        saveModel(folder, smallModel());
+        writeFileSync(path.join(folder, 'c.yaml'), 'a: { model_path: model.onnx }\nb: { model_path: model.onnx }\n');
+        return ['--config', 'c.yaml'];
+      },
+    ],
+    [
+      'config',
+      "'set' has the line 'threads'; write key=value",
+      (folder) => {
+        saveModel(folder, smallModel());
+        writeFileSync(path.join(folder, 'c.yaml'), 'audio_omni:\n  model_path: model.onnx\n');
+        return ['--config', 'c.yaml', '--set', 'threads'];
+      },
+    ],
   ];
   it.each(cases)('%s: %s', async (subject, sentence, prepare) => {
     const folder = temp();
@@ -171,6 +198,15 @@ describe('preflight and the chain agree: what stops the one is missing in the ot
     expect(stdout).toMatch(new RegExp(`^missing +${subject} `, 'm'));
     expect(stdout).toContain(sentence);
     expect((await runCli(['pipeline', 'model.onnx', ...flags, ...chain], folder)).code).toBe(1);
+  });
+
+  it('takes the key that promotion would take, and forces what it would force', async () => {
+    const folder = temp();
+    saveModel(folder, smallModel());
+    writeFileSync(path.join(folder, 'c.yaml'), 'serving:\n  model_path: gone.onnx\n');
+    const { code, stdout } = await runCli(['preflight', 'model.onnx', '--config', 'c.yaml', '--force'], folder);
+    expect(stdout).toContain('serving.model_path is gone.onnx, serving.max_memory_mb would be inserted');
+    expect(code).toBe(0);
   });
 
   it('says of a result that is no smaller', async () => {

@@ -6,7 +6,7 @@ import { declaredBytes, type MemoryNeed, memoryNeed } from '../compare/index.ts'
 import { InputError, messageOf } from '../errors.ts';
 import { settleInputs } from '../inputs/index.ts';
 import { declaredInputs, declaredOutputs, type Model, readModel } from '../model/index.ts';
-import { type Plan, plan, readOverrides, refusedWeights } from '../quantize/index.ts';
+import { type Plan, plan, readOverrides, refusedWeights, settingsOf } from '../quantize/index.ts';
 import {
   availableMemory,
   type Feeds,
@@ -15,6 +15,7 @@ import {
   SessionError,
   valueInfoOf,
 } from '../runtime/index.ts';
+import { defaultOutput } from '../tune/index.ts';
 import type { Inputs } from './inputs.ts';
 import type { TerminalHost } from './terminal.ts';
 
@@ -88,6 +89,13 @@ async function quantizeOptions({ minSimilarity: _, report: __, threads: ___, ove
   const said = overrides ? await readOverrides(overrides) : undefined;
   if (method === 'auto') return { ...others, method: 'dynamic' as const, overrides: said };
   return { ...options, method, overrides: said };
+}
+
+/** Where the chain would put its result. */
+export async function resultPath(options: Options & { model: string }): Promise<string> {
+  const { model, output, method } = options;
+  if (output || method !== 'auto') return settingsOf({ ...(await quantizeOptions(options)), model }).output;
+  return defaultOutput(path.resolve(model));
 }
 
 async function checkDisk({ model = '.', output }: Options, planned: Plan | undefined): Promise<Finding> {

@@ -1,12 +1,11 @@
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
-import { readKey } from '../config/index.ts';
+import { foreseePromotion } from '../config/index.ts';
 import { InputError, messageOf } from '../errors.ts';
-import { readRegularFile } from '../read-file.ts';
 import { logLine } from '../receipt/index.ts';
 import { type RuntimeLocation, resolveRuntime } from '../runtime/index.ts';
 import { getInputs } from './inputs.ts';
-import { checkModel, type Finding, type Options } from './preflight-model.ts';
+import { checkModel, type Finding, type Options, resultPath } from './preflight-model.ts';
 import type { TerminalHost } from './terminal.ts';
 
 const NODE_AT_LEAST = 20;
@@ -93,32 +92,23 @@ async function checkTools({ delivery, token, restartCommand, healthCommand }: Op
   return findings;
 }
 
-async function checkConfig({
-  config,
-  projectRoot = '.',
-  modelPathKey = '',
-  memoryKey = '',
-}: Options): Promise<Finding[]> {
-  if (!config) return [{ subject: 'config', state: 'note', text: 'No --config, so nothing will be promoted.' }];
-  const file = path.resolve(projectRoot, config);
+async function checkConfig(options: Options): Promise<Finding[]> {
+  const subject = 'config';
+  const { config, model } = options;
+  if (!config) return [{ subject, state: 'note', text: 'No --config, so nothing will be promoted.' }];
   try {
-    const text = await readRegularFile(file, 'The config');
-    const found = [modelPathKey, memoryKey].map((key) => ({ key, site: readKey(text, key, file) }));
-    const absent = found.filter(({ site }) => site === undefined).map(({ key }) => key);
-    if (absent.length > 0) {
-      return [
-        {
-          subject: 'config',
-          state: 'note',
-          text: `${file} has no ${absent.join(' and no ')}; promotion would insert it.`,
-        },
-      ];
-    }
-    const values = found.map(({ key, site }) => `${key} is ${String(site?.value)}`);
-    return [{ subject: 'config', state: 'ok', text: `${file}: ${values.join(', ')}` }];
+    const result = model ? await resultPath({ ...options, model }) : path.resolve('model_int8.onnx');
+    const { file, keys, problems } = await foreseePromotion({ ...options, config, model: result });
+    const values = keys.map(({ key, value }) =>
+      value === undefined ? `${key} would be inserted` : `${key} is ${String(value)}`,
+    );
+    return [
+      { subject, state: 'ok', text: `${file}: ${values.join(', ')}` },
+      ...problems.map((text): Finding => ({ subject: 'way back', state: 'missing', text })),
+    ];
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    return [{ subject: 'config', state: 'missing', text: error.message }];
+    return [{ subject, state: 'missing', text: error.message }];
   }
 }
 

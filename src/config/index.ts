@@ -16,7 +16,7 @@ export {
   type LiveOptions,
 } from './options.ts';
 export { type ChangeOutcome, UNKNOWN_ROOT } from './outcome.ts';
-export { type PromoteOptions, promote } from './promote.ts';
+export { foreseePromotion, type Outlook, type PromoteOptions, promote } from './promote.ts';
 export { type RollbackOptions, rollback } from './rollback.ts';
 export type { ServiceOptions, Step } from './service/service.ts';
 export { showHistory } from './show-history.ts';

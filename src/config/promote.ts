@@ -33,7 +33,7 @@ import { editsTo } from './states/states.ts';
 import type { ValueFacts } from './yaml/comment.ts';
 import { lineDiff } from './yaml/diff.ts';
 import { type AppliedEdit, type EditResult, editYaml, type KeyEdit, readKeys } from './yaml/edit.ts';
-import { readScalar } from './yaml/scalar.ts';
+import { readScalar, type YamlScalar } from './yaml/scalar.ts';
 
 export interface PromoteOptions extends LiveOptions {
   /** The model to put into the config; a relative path starts at `projectRoot`. */
@@ -76,6 +76,40 @@ export async function promote(options: PromoteOptions, context: ConfigContext = 
     promoteLive(live, options, modelPath, service, repository),
   );
   return reportChange(done, options, 'promote', context, projectRoot);
+}
+
+/** What is known of a promotion before there is anything to promote. */
+export interface Outlook {
+  /** Path of the live config. */
+  file: string;
+  /** The keys that it would write, with what they hold; undefined where they would be put in. */
+  keys: { key: string; value: YamlScalar | undefined }[];
+  /** Why it would be refused, a sentence each. */
+  problems: string[];
+}
+
+/**
+ * Looks ahead at a promotion of a model that need not exist yet. Reads only.
+ * @throws InputError for a config or options that promotion would refuse
+ */
+export async function foreseePromotion(options: PromoteOptions, log: Log = silentLog): Promise<Outlook> {
+  const projectRoot = path.resolve(options.projectRoot ?? '.');
+  const modelPath = modelPathOf(modelFile(options.model, projectRoot), projectRoot);
+  const file = path.resolve(projectRoot, options.config);
+  const before = await readConfig(file);
+  const keys = modelKeys(before, file, options, log);
+  // What `auto` will measure takes the same place as any number.
+  const memoryMb = options.configMemoryMb === 'auto' ? 1 : options.configMemoryMb;
+  const edits = keyEdits(options, { ...keys, modelPath, memoryMb, identity: { path: modelPath, files: [] } });
+  editYaml(before, edits, { name: file });
+  const held = readKeys(before, [keys.memoryKey, ...edits.map(({ key }) => key)], file);
+  const current = held.get(keys.pathKey);
+  const judged = typeof current === 'string' && current !== '' && current !== modelPath && !options.force;
+  return {
+    file,
+    keys: [...new Set([keys.pathKey, keys.memoryKey])].map((key) => ({ key, value: held.get(key) })),
+    problems: judged ? (await missing(current, projectRoot)).map((problem) => noWayBack(current, problem)) : [],
+  };
 }
 
 async function promoteLive(
@@ -247,13 +281,9 @@ async function wayBack(
   const { states, model, modelPath: current, swapped } = observed;
   if (!swapped) {
     if (current === undefined || current === modelPath || model === undefined) return { problems: [] };
-    const problems = model.files.length > 0 ? [] : [await missing(current, projectRoot)];
-    return {
-      problems: problems.map(
-        (problem) =>
-          `No rollback would be possible: the model in the config now, ${current}, is not whole (${problem}). Bring its files back, or use 'force' to go without a way back.`,
-      ),
-    };
+    if (model.files.length > 0) return { problems: [] };
+    const [problem = 'its files cannot be read'] = await missing(current, projectRoot);
+    return { problems: [noWayBack(current, problem)] };
   }
   for (const state of states.stack.toReversed()) {
     if (state.model === undefined || state.model.path === modelPath) continue;
@@ -272,11 +302,16 @@ async function wayBack(
   };
 }
 
-async function missing(modelPath: string, projectRoot: string): Promise<string> {
+/** What keeps a model from being read; empty where nothing does. */
+async function missing(modelPath: string, projectRoot: string): Promise<string[]> {
   return sketchModel(modelPath, projectRoot).then(
-    () => 'its files cannot be read',
-    (error: unknown) => messageOf(error),
+    () => [],
+    (error: unknown) => [messageOf(error)],
   );
+}
+
+function noWayBack(current: string, problem: string): string {
+  return `No rollback would be possible: the model in the config now, ${current}, is not whole (${problem}). Bring its files back, or use 'force' to go without a way back.`;
 }
 
 /** Lets problems fail the promotion, or by `force` only records them. */

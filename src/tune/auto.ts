@@ -335,6 +335,6 @@ function overridesText(replay: Record<string, string>, nodes: NonNullable<Recipe
   return head + (Object.keys(nodes).length > 0 ? formatOverrides(nodes) : '{}\n');
 }
 
-function defaultOutput(model: string): string {
+export function defaultOutput(model: string): string {
   return path.join(path.dirname(model), `${path.basename(model).replace(/\.onnx$/i, '')}_auto.onnx`);
 }
