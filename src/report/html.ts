@@ -185,6 +185,7 @@ const PAGE_STYLE = `
   .note { border-color: var(--open); }
   .group th { font-weight: 600; } .group td { color: var(--muted); }
   .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0.5rem 2rem; align-items: start; }
+  .plots figure:first-child:nth-last-child(odd) { grid-column: 1 / -1; }
   figure { margin: 1rem 0; min-width: 0; } figcaption { font-weight: 600; margin-bottom: 0.25rem; }
   svg { width: 100%; max-width: 27rem; height: auto; }
   details { margin: 0.5rem 0; } summary { cursor: pointer; }

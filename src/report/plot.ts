@@ -232,7 +232,7 @@ function trade({ points, x, y, limit }: TradeChart): Drawn {
   const shown = points.filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
   if (shown.length < 2) return undefined;
   const of = (chosen: boolean) => shown.filter((point) => point.chosen === chosen);
-  const label = { show: true, position: 'top' as const, color: 'var(--ink)', textBorderWidth: 0, fontSize: 12 };
+  const label = { show: true, position: 'bottom' as const, color: 'var(--ink)', textBorderWidth: 0, fontSize: 12 };
   const series = (chosen: boolean) => ({
     type: 'scatter',
     symbol: chosen ? 'diamond' : 'circle',
@@ -250,7 +250,7 @@ function trade({ points, x, y, limit }: TradeChart): Drawn {
     xAxis: { ...valueAxis(x, 'middle', 28), ...around(shown.map((point) => point.x)) },
     yAxis: {
       ...valueAxis(y, 'end', 12),
-      ...around([...shown.map((point) => point.y), ...(limit === undefined ? [] : [limit])]),
+      ...around([...shown.map((point) => point.y), ...(limit === undefined ? [] : [limit])], 1),
     },
     series: [series(false), series(true)],
   };

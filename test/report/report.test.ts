@@ -438,6 +438,14 @@ describe('a search of methods', () => {
     const auto = { trials, chosen: { name: '<b>static</b>' }, gates: { minSimilarity: 0.98 } };
     const results = { ...samples.quantize.results, auto };
     const html = htmlReport([{ ...samples.quantize, results }]);
+    // What was given back: error and time beside each other, in the same order.
+    const given = ['/a/MatMul', '/b/MatMul'].map((name, index) => {
+      return { nodes: [name], as: 'keep', error: 0.02 + index, bytes: 1e6, time: 0.25 };
+    });
+    const back = htmlReport([{ ...samples.quantize, results: { ...results, auto: { ...auto, given } } }]);
+    for (const label of ['/a/MatMul: 0.02', '/b/MatMul: 1.02', '/a/MatMul: 25', '/b/MatMul: 25'])
+      expect(back).toContain(`>${label}</text>`);
+    expect(html).not.toContain('Their part of the time');
     expect(html).toContain('&lt;b&gt;static&lt;/b&gt; (chosen)');
     expect(html).toContain('What auto tried');
     expect(html).toContain('limit 0.98');

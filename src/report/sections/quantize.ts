@@ -1,9 +1,9 @@
 import { bytes } from '../../bytes.ts';
 import type { Receipt } from '../../receipt/index.ts';
 import { number, quantity } from '../format.ts';
-import type { Section, TradeChart } from '../page.ts';
+import type { BarChart, Section, TradeChart } from '../page.ts';
 import { baseSection } from './base.ts';
-import { fields, list, numberOf, textOf } from './read.ts';
+import { type Fields, fields, list, numberOf, sentences, textOf } from './read.ts';
 
 export function quantizeSection(receipt: Receipt): Section {
   const { method, sourceBytes, resultBytes, compressionRatio, nodesQuantized, weights, nodes, auto } = fields(
@@ -32,7 +32,7 @@ export function quantizeSection(receipt: Receipt): Section {
   ]
     .filter((part) => part !== '')
     .join(', ');
-  section.charts.push(...tradeCharts(auto));
+  section.charts.push(...tradeCharts(auto), ...givenCharts(list(fields(auto).given)));
   if (textOf(method) !== '') section.facts.push(['method', textOf(method)]);
   if (numberOf(nodesQuantized) !== undefined) section.facts.push(['nodes quantized', textOf(nodesQuantized)]);
   if (auto !== undefined) addSearch(section, fields(auto));
@@ -66,6 +66,21 @@ function tradeCharts(auto: unknown): TradeChart[] {
   const limit = numberOf(fields(gates).minSimilarity);
   const title = 'What auto tried: further right is better, and so is higher';
   return [{ kind: 'trade', title, x: timed ? '× faster' : '× smaller', y: 'cosine similarity', points, limit }];
+}
+
+/** Error and time of the layers that were given back, in the same order beside each other. */
+function givenCharts(given: readonly Fields[]): BarChart[] {
+  const layers = given.flatMap(({ nodes, error, time }) => {
+    const [name, harm, share] = [sentences(nodes)[0], numberOf(error), numberOf(time)];
+    return name === undefined || harm === undefined || share === undefined ? [] : [{ label: name, harm, share }];
+  });
+  if (layers.length === 0) return [];
+  const bars = (value: (layer: (typeof layers)[number]) => number) =>
+    layers.map((layer) => ({ label: layer.label, value: value(layer) }));
+  return [
+    { kind: 'bars', title: 'Layers given back: the error they made', unit: '', bars: bars(({ harm }) => harm) },
+    { kind: 'bars', title: 'Their part of the time in FP32', unit: '%', bars: bars(({ share }) => 100 * share) },
+  ];
 }
 
 function weightFacts({ before, quantized, after }: Record<string, unknown>): [string, string][] {
