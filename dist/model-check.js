@@ -1,0 +1,2 @@
+process.stdout.write('onnx-quantize-actions: model-check\n');
+await (await import('./index.js')).runAction('model-check');
