@@ -36,7 +36,8 @@ async function scaleRows({ root, directory, log }, { nodes, weights, limitMs }) 
   removeAll(directory, 'out-');
   removeAll(directory, 'scale');
   const { plannedMemory } = await import(path.join(root, 'lib', 'quantize', 'plan', 'memory.js'));
-  const planned = plannedMemory(size);
+  // At most every fifth node is a product where there are fewer weights, see writeNodeModel.
+  const planned = plannedMemory(size, Math.max(weights, Math.ceil(nodes / 5)));
   return [
     {
       what: `wall: ${of}`,

@@ -102,8 +102,8 @@ export interface QuantizeResults extends Record<string, unknown> {
 /**
  * Quantizes a model file: plans, finds the ranges of the weights, writes the new files, and puts them in place in one
  * step. Takes at most 128 MiB whatever the weights; a graph of more than 400 kB without them takes 96 MiB and 80 times its
- * bytes, and is refused where the machine has less. A dry run reads the weights too, so that its plan is that of a run,
- * and writes nothing.
+ * bytes, or 8 KiB for each node that may be rewritten where that is more, and is refused where the machine has less. A dry
+ * run reads the weights too, so that its plan is that of a run, and writes nothing.
  *
  * @throws InputError, in one sentence, for what a user can mend; nothing is left behind then.
  */

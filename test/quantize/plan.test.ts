@@ -238,6 +238,19 @@ describe('bad input is one sentence and leaves nothing behind', () => {
   });
 });
 
+it('the memory that is planned counts the nodes whose new form takes more than their bytes say', async () => {
+  const count = 10_000;
+  const proto = model(
+    graph({
+      nodes: Array.from({ length: count }, (_, i) => node('MatMul', [`v${i}`, 'W'], [`v${i + 1}`])),
+      inputs: [value('v0', [1, 4])],
+      outputs: [value(`v${count}`, [1, 4])],
+      initializers: [floats('W', [4, 4], new Float32Array(16))],
+    }),
+  );
+  expect(plan(await readModel(saveModel(temp(), proto))).quantizeMemory).toBe(96 * 2 ** 20 + count * 8192);
+});
+
 it('the memory that is planned grows with the graph, not with the weights, and must be there', async () => {
   const nodes = Array.from({ length: 20_000 }, (_, i) => node('Relu', [`value${i}`], [`value${i + 1}`]));
   const proto = model(

@@ -1,7 +1,8 @@
 import { bytes } from '../../bytes.ts';
 import { InputError } from '../../errors.ts';
-import { graphBytes, type Model } from '../../model/index.ts';
+import { graphBytes, type Model, operatorKey, walkNodes } from '../../model/index.ts';
 import { methodOf } from '../methods/registry.ts';
+import { operators } from '../operators.ts';
 import type { Settings } from '../settings.ts';
 
 /** What a run takes whatever the model, bytes: Node.js, two or three workers, blocks of the weights. */
@@ -10,15 +11,18 @@ const LEAST = 128 * 2 ** 20;
 const BASE = 96 * 2 ** 20;
 /** Bytes of memory for a byte of graph, old and new one, plan and receipt: the most that the benchmark sees. */
 const PER_GRAPH_BYTE = 80;
+/** The same for a node that may be rewritten: where names are short, its new form takes more than its bytes say. */
+const PER_NODE = 8 * 2 ** 10;
 
 /** What quantizing takes at most, bytes: it grows with the graph, not with the weights. */
 export function quantizeMemory(model: Model, settings: Settings): number {
-  return plannedMemory(graphBytes(model)) + (methodOf(settings).memory?.(settings, model) ?? 0);
+  const rewritten = [...walkNodes(model.proto)].filter((node) => operators.has(operatorKey(node))).length;
+  return plannedMemory(graphBytes(model), rewritten) + (methodOf(settings).memory?.(settings, model) ?? 0);
 }
 
-/** The same for a graph of so many bytes, without what a method takes beside it. */
-export function plannedMemory(graph: number): number {
-  return Math.max(LEAST, BASE + PER_GRAPH_BYTE * graph);
+/** The same for a graph of so many bytes and nodes of operators with weights, without what a method takes beside it. */
+export function plannedMemory(graph: number, rewritten: number): number {
+  return Math.max(LEAST, BASE + Math.max(PER_GRAPH_BYTE * graph, PER_NODE * rewritten));
 }
 
 /**
