@@ -2,7 +2,15 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { InputError, messageOf } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { assertUnchanged, copyModel, type FileStamp, isCopyOf, modelFiles, rootOf } from '../model/index.ts';
+import {
+  assertUnchanged,
+  copyModel,
+  type FileStamp,
+  isCopyOf,
+  modelFiles,
+  openOutput,
+  rootOf,
+} from '../model/index.ts';
 import { removeLeftovers, replaceFile } from '../receipt/index.ts';
 import { digestFile, type FileDigests } from './digest.ts';
 import { lockManifest, type ManifestPaths, mergeManifest, nameIn } from './files.ts';
@@ -64,7 +72,10 @@ export async function install(
     for (const files of units) {
       const [first] = files as [string];
       context.signal?.throwIfAborted();
-      const written = standing.get(first) ?? (await put(files, target(first), verified));
+      const kept = standing.get(first);
+      // What a killed run left behind goes, also where its model had been put in place already.
+      if (kept) await tidy(target(first), verified.models.has(first));
+      const written = kept ?? (await put(files, target(first), verified));
       if (verified.models.has(first)) installed.models.set(target(first), [...written.keys()]);
       for (const [file, found] of written) installed.digests.set(file, found);
     }
@@ -105,6 +116,12 @@ async function compareStanding(
   throw new InputError(
     `${target} is another ${models.has(files[0]!) ? 'model' : 'file'}, with the root ${root} where ${wanted} is to be installed: ${advice}`,
   );
+}
+
+/** Removes what killed runs left of a file that stays as it is. */
+async function tidy(target: string, isModel: boolean): Promise<void> {
+  await removeLeftovers(path.dirname(target));
+  if (isModel) openOutput(target).abort();
 }
 
 /** Copies a model or a file. What keeps its bytes keeps its digests. */

@@ -138,6 +138,20 @@ describe('install', () => {
     expect((await verifyProduction()).verified).toBe(true);
   });
 
+  it('takes away what a killed run left, also where the bytes stand already', async () => {
+    saveModelPair(incoming);
+    writeFileSync(at('labels.txt'), 'a\nb\n');
+    await create('m.onnx', 'labels.txt');
+    await install(['m.onnx', 'labels.txt']);
+    const whole = readdirSync(production);
+    // A lock that nobody holds, and what was being written under it.
+    for (const name of ['.m.onnx.lock', '.m.onnx.0123456789ab.graph.tmp', '.m.onnx.0123456789ab.data.tmp']) {
+      writeFileSync(inProduction(name), '');
+    }
+    await install(['m.onnx', 'labels.txt']);
+    expect(readdirSync(production)).toEqual(whole);
+  });
+
   it('takes the same artifact again where installing had to write it anew', async () => {
     const parts = {
       inputs: [value('x', [1, 8])],
