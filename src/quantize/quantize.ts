@@ -128,11 +128,11 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
 async function measureAndMake(job: Omit<Job, 'measurer'>, admitted: Prepared): Promise<QuantizeResult> {
   const { settings, context } = job;
   const method = methodOf(settings);
-  const { prepare } = method;
+  const prepare = method.prepare?.(settings);
   const observe = method.observe?.(settings);
   if (!prepare && !observe) return make({ ...job, measurer: new Measurer(admitted, settings) });
   return withScratch(tmpdir(), 'onnx-quantize', async (scratch) => {
-    const { model, notes } = prepare?.(settings, admitted.model, path.join(scratch, 'prepared')) ?? {
+    const { model, notes } = prepare?.(admitted.model, path.join(scratch, 'prepared')) ?? {
       ...admitted,
       notes: [],
     };

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { readSubject, type Subject, samplesFor, withScorer } from '../compare/index.ts';
 import { InputError } from '../errors.ts';
 import { assertOutputDiffers } from '../model/index.ts';
-import { formatOverrides, type QuantizeContext, type QuantizeResult, quantize } from '../quantize/index.ts';
+import { formatOverrides, GENERATED, type QuantizeContext, type QuantizeResult, quantize } from '../quantize/index.ts';
 import { inputsOf, type Log, replaceFile } from '../receipt/index.ts';
 import {
   type CacheService,
@@ -120,8 +120,6 @@ interface Search {
   parts: Parts;
   generated: boolean;
 }
-
-const GENERATED = 'generated';
 
 async function prepare(options: AutoOptions, source: Subject, context: AutoContext): Promise<Search> {
   const { log, signal, cache, temporaryFolder = tmpdir(), settled, spell } = context;

@@ -168,6 +168,7 @@ describe('inspect', () => {
     }
   });
 
+  // Only Linux tells a process's high-water mark in /proc.
   it.skipIf(process.platform !== 'linux')('reads the graph of 4 GB and no weight: memory does not grow with it', () => {
     const folder = temp();
     const count = 16;

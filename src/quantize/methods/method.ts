@@ -32,7 +32,7 @@ export interface Method<Name extends string = string, Own extends object = objec
    * What is to be done to the graph before all else, with what the user should know of it. New weights may go to the file
    * `scratch`, which stays until the result is written.
    */
-  prepare?(own: Own, model: Model, scratch: string): { model: Model; notes: string[] };
+  prepare?(own: Own): ((model: Model, scratch: string) => { model: Model; notes: string[] }) | undefined;
   /** What runs before anything is planned, where the method has to see the model at work. */
   observe?(own: Own): ((model: Model, run: Run) => Promise<Observed & Remarks>) | undefined;
   /**

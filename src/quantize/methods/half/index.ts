@@ -31,7 +31,7 @@ export const fp16: Method<'fp16', Fp16Settings, { overflows: Overflows }> = {
     return { compute, keepIo, data };
   },
   suffix: () => 'fp16',
-  prepare: ({ keepIo }, model) => ({ model: keepIo ? model : withHalfIo(model), notes: [] }),
+  prepare: ({ keepIo }) => (keepIo ? undefined : (model) => ({ model: withHalfIo(model), notes: [] })),
   observe: ({ data }) => data && ((model, run) => overflows(data, model, run)),
   describe: ({ compute }) => (compute ? 'fp16 compute' : 'fp16'),
   forms({ compute }, { index, observed }) {

@@ -22,23 +22,26 @@ export const staticMethod: Method<'static', StaticSettings, Calibration> = {
   settings: staticSettings,
   suffix: () => 'int8',
   describe: ({ activationType, calibrationMethod }) => `static ${activationType} ${calibrationMethod}`,
-  prepare({ fold }, source, scratch) {
-    const notes: string[] = [];
-    const opset = opsetOf(source.proto) ?? 0;
-    const raised = raiseOpset(source, OPSET);
-    if ('obstacle' in raised) {
-      throw new InputError(
-        `Method \`static\` needs operator set ${OPSET}, the model "${source.path}" is of ${opset}, and ${raised.obstacle}: export it again with ${OPSET} or later, or use \`dynamic\`.`,
-      );
-    }
-    if (opset < OPSET) notes.push(`The operator set is raised from ${opset} to ${OPSET}, which has scales by channel.`);
-    if (!fold) return { model: raised.model, notes };
-    const { model, before, after, convolutions } = foldModel(raised.model, scratch);
-    if (before > after) {
-      notes.push(`Folding leaves ${after} of ${before} nodes; ${convolutions} convolutions took neighbours in.`);
-    }
-    return { model, notes };
-  },
+  prepare:
+    ({ fold }) =>
+    (source, scratch) => {
+      const notes: string[] = [];
+      const opset = opsetOf(source.proto) ?? 0;
+      const raised = raiseOpset(source, OPSET);
+      if ('obstacle' in raised) {
+        throw new InputError(
+          `Method \`static\` needs operator set ${OPSET}, the model "${source.path}" is of ${opset}, and ${raised.obstacle}: export it again with ${OPSET} or later, or use \`dynamic\`.`,
+        );
+      }
+      if (opset < OPSET)
+        notes.push(`The operator set is raised from ${opset} to ${OPSET}, which has scales by channel.`);
+      if (!fold) return { model: raised.model, notes };
+      const { model, before, after, convolutions } = foldModel(raised.model, scratch);
+      if (before > after) {
+        notes.push(`Folding leaves ${after} of ${before} nodes; ${convolutions} convolutions took neighbours in.`);
+      }
+      return { model, notes };
+    },
   observe: (own) => (model, run) => calibrate(own, model, run),
   forms({ weights, opTypes }, { index, observed, exclusion }) {
     if (!observed) {
