@@ -243,7 +243,9 @@ function headline(smaller, { similarity, speed }) {
   const range = interval ? ` (${interval.low.toFixed(2)} to ${interval.high.toFixed(2)})` : '';
   const fast = speedup >= 1 ? `${speedup.toFixed(2)} × faster` : `${(1 / speedup).toFixed(2)} × slower`;
   const open = interval && interval.low < 1 && interval.high > 1;
-  const faster = open ? `as fast, as far as can be told: ${speedup.toFixed(2)} ×` : fast;
+  // What rounds to 1.00 is as fast, however narrow its interval.
+  const same = Math.abs(Math.log(speedup)) < 0.005;
+  const faster = same ? 'as fast' : open ? `as fast, as far as can be told: ${speedup.toFixed(2)} ×` : fast;
   // Rounded down: nothing that differs is 100 % alike.
   const alike = (Math.floor(1e4 * similarity) / 100).toFixed(2);
   return `INT8 is ${smaller.toFixed(2)} × smaller, ${faster}${range}, ${alike} % alike (cosine).`;

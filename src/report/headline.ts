@@ -59,13 +59,13 @@ function figures(receipts: readonly Receipt[]): string[] {
   ];
 }
 
-/** How much faster; `as fast` where the interval holds both. */
+/** How much faster; `as fast` where the interval holds both, and where the digits that are shown tell no difference. */
 function pace({ speedup, interval }: Fields): string[] {
   const [value, low, high] = [speedup, fields(interval).low, fields(interval).high].map(numberOf);
   if (value === undefined) return [];
-  return low !== undefined && high !== undefined && low < 1 && high > 1
-    ? ['as fast']
-    : times(value, 'faster', 'slower');
+  const open = low !== undefined && high !== undefined && low < 1 && high > 1;
+  const same = Math.max(value, 1 / value).toPrecision(2) === '1.0';
+  return open || same ? ['as fast'] : times(value, 'faster', 'slower');
 }
 
 /** `3.9 × smaller`, or the other way about for a ratio below one. */
